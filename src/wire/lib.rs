@@ -1,3 +1,66 @@
-//! Wire formats.
+//! The wire formats of MTProto proxies: bytes in, values out.
+//!
+//! No clock, no sockets, no randomness of its own: time and random bytes are arguments, so that everything here can be
+//! tested with fixed vectors and fuzzed. Nothing in this crate panics on a peer's bytes.
+//!
+//! - [`secret`] — the 16-byte keys, and the forms in which people paste them
+//! - [`cipher`] — AES-256-CTR, the one piece of code that runs for every relayed byte
+//! - [`obfuscated2`] — the 64-byte header that opens every connection, towards the client and towards the DC
+//! - [`faketls`] — the TLS 1.3 costume: hello, answer, records
+//! - [`accept`] — the state machine that turns a connection's first bytes into a user, a mode and a DC
+
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod accept;
+pub mod cipher;
+pub mod faketls;
+pub mod obfuscated2;
+pub mod secret;
+
+/// The ways in which a client may present itself. One listener serves any set of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Modes {
+    /// Obfuscated2 with the abridged or the intermediate transport.
+    pub plain: bool,
+    /// Obfuscated2 with the padded intermediate transport.
+    pub dd: bool,
+    /// The padded transport inside what looks like TLS 1.3.
+    pub ee: bool,
+}
+
+/// The way in which one client did present itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Obfuscated2, abridged or intermediate.
+    Plain,
+    /// Obfuscated2, padded intermediate.
+    Dd,
+    /// Fake TLS.
+    Ee,
+}
+
+impl Modes {
+    /// Every mode.
+    pub const ALL: Modes = Modes {
+        plain: true,
+        dd: true,
+        ee: true,
+    };
+
+    /// Whether `mode` is among them.
+    #[must_use]
+    pub fn allow(self, mode: Mode) -> bool {
+        match mode {
+            Mode::Plain => self.plain,
+            Mode::Dd => self.dd,
+            Mode::Ee => self.ee,
+        }
+    }
+}
