@@ -1,0 +1,95 @@
+//! Mistakes of a configuration file, and how they are told.
+
+use std::fmt;
+use std::path::Path;
+
+/// How bad a [`Problem`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The file is refused.
+    Error,
+    /// The file is used; its owner should look at it.
+    Warning,
+}
+
+/// A mistake in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The 1-based line; 0 if it concerns the file as a whole.
+    pub line: usize,
+    /// Whether the file is refused for it.
+    pub severity: Severity,
+    /// What is wrong (what would be right).
+    pub text: String,
+}
+
+impl Problem {
+    /// A mistake for which the file is refused.
+    #[must_use]
+    pub fn error(line: usize, text: impl Into<String>) -> Problem {
+        Problem {
+            line,
+            severity: Severity::Error,
+            text: text.into(),
+        }
+    }
+
+    /// A mistake that only deserves a look.
+    #[must_use]
+    pub fn warning(line: usize, text: impl Into<String>) -> Problem {
+        Problem {
+            line,
+            severity: Severity::Warning,
+            text: text.into(),
+        }
+    }
+
+    /// The mistake as people read it: `mtrelay: FILE:LINE: what is wrong (what would be right)`.
+    #[must_use]
+    pub fn in_file<'a>(&'a self, file: &'a Path) -> impl fmt::Display + 'a {
+        InFile { problem: self, file }
+    }
+}
+
+struct InFile<'a> {
+    problem: &'a Problem,
+    file: &'a Path,
+}
+
+impl fmt::Display for InFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mtrelay: {}:", self.file.display())?;
+        if self.problem.line > 0 {
+            write!(f, "{}:", self.problem.line)?;
+        }
+        let kind = if self.problem.severity == Severity::Warning {
+            " warning:"
+        } else {
+            ""
+        };
+        write!(f, "{kind} {}", self.problem.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_shown_with_file_and_line() {
+        let file = Path::new("/etc/config/mtrelay");
+        let show = |problem: Problem| problem.in_file(file).to_string();
+        assert_eq!(
+            show(Problem::error(3, "bad (good)")),
+            "mtrelay: /etc/config/mtrelay:3: bad (good)"
+        );
+        assert_eq!(
+            show(Problem::warning(3, "odd")),
+            "mtrelay: /etc/config/mtrelay:3: warning: odd"
+        );
+        assert_eq!(
+            show(Problem::error(0, "not found")),
+            "mtrelay: /etc/config/mtrelay: not found"
+        );
+    }
+}

@@ -1,0 +1,636 @@
+//! UCI text taken apart: sections, options and lists, each with the line it stands on.
+//!
+//! Read first: <https://openwrt.org/docs/guide-user/base-system/uci>, "File syntax". The grammar is libuci's (`file.c`),
+//! because the same file is also read and rewritten by `uci` and LuCI: what they accept must mean the same here. We do
+//! not link libuci itself: it stops at the first mistake, and without line numbers a mistake is hard to find.
+//!
+//! Both ways of writing are read: by hand (bare words, either quote, comments, `;` between commands) and as
+//! `uci export` prints it (a `package` line, single quotes everywhere, `'\''` for a quote, values spanning lines).
+//!
+//! Promises: any text is read to its end without a panic, in time proportional to its length. Every mistake is
+//! reported, with its 1-based line. No message quotes a value: it may be a secret, also in the wrong place.
+
+pub use super::problem::{Problem, Severity};
+use std::collections::BTreeMap;
+
+/// A file, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Package {
+    /// What its `package` lines say, with the lines they stand on. `uci export` writes one; files have none.
+    pub names: Vec<(String, usize)>,
+    /// Its sections, in the order in which they open.
+    pub sections: Vec<Section>,
+}
+
+/// `config KIND ['NAME']` and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its type.
+    pub kind: String,
+    /// Its name, unless it is anonymous.
+    pub name: Option<String>,
+    /// The line on which it opens.
+    pub line: usize,
+    /// The lines on which it is opened again: UCI joins named sections of one type.
+    pub reopened: Vec<usize>,
+    /// Its options and list entries, in the order of the file; names may repeat.
+    pub items: Vec<Item>,
+}
+
+/// `option NAME 'VALUE'` or `list NAME 'VALUE'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The option's name.
+    pub name: String,
+    /// Its value, as it is after the quotes are taken off. Empty values are kept, although UCI drops them.
+    pub value: String,
+    /// Whether it was written as `list`.
+    pub list: bool,
+    /// The line on which it begins.
+    pub line: usize,
+}
+
+/// After so many mistakes the rest is not read: this is no UCI file, and each mistake costs memory.
+const MAX_PROBLEMS: usize = 100;
+
+/// Takes a text apart. What can be understood is in the package even when there are mistakes.
+#[must_use]
+pub fn parse(text: &str) -> (Package, Vec<Problem>) {
+    let mut parser = Parser {
+        // Some editors on Windows put a byte order mark first.
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+        at: 0,
+        line: 1,
+        ran_on: None,
+        unclosed: None,
+        package: Package::default(),
+        named: BTreeMap::new(),
+        open: Open::Nothing,
+        problems: Vec::new(),
+    };
+    parser.file();
+    (parser.package, parser.problems)
+}
+
+/// Where an `option` line belongs.
+enum Open {
+    /// No section has been opened yet.
+    Nothing,
+    /// The last `config` line made no sense; it was reported, so what follows it is passed over in silence.
+    Broken,
+    /// The section at this place.
+    Section(usize),
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    /// The next byte to read, always at a character's boundary.
+    at: usize,
+    /// The line on which `at` stands.
+    line: usize,
+    /// The first line whose quote runs on into what looks like the next command: there a quote is missing.
+    ran_on: Option<usize>,
+    /// The line of the quote that the end of the file found open.
+    unclosed: Option<usize>,
+    package: Package,
+    /// Named sections by their name.
+    named: BTreeMap<String, usize>,
+    open: Open,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Parser<'a> {
+    fn file(&mut self) {
+        if let Some(at) = self.text.find('\0') {
+            let line = 1 + self.text[..at].matches('\n').count();
+            self.error(line, "a NUL byte (the file is damaged, or no text)");
+        }
+        while self.at < self.text.len() {
+            if self.problems.len() >= MAX_PROBLEMS {
+                self.error(
+                    self.line,
+                    "too many mistakes, the rest is not read (is this a UCI file?)",
+                );
+                return;
+            }
+            self.command();
+        }
+    }
+
+    /// One command: `package`, `config`, `option` or `list`, up to the end of its line or a `;`.
+    fn command(&mut self) {
+        let Some((verb, line)) = self.next_word() else {
+            return;
+        };
+        let first = self.next_word();
+        let second = if first.is_some() { self.next_word() } else { None };
+        let mut too_many = false;
+        if second.is_some() {
+            while self.next_word().is_some() {
+                too_many = true;
+            }
+        }
+        if let Some(opened) = self.unclosed.take() {
+            let line = self.ran_on.unwrap_or(opened);
+            return self.error(
+                line,
+                "a quote is opened and never closed (the same quote again behind the value)",
+            );
+        }
+        if too_many {
+            self.error(
+                line,
+                "too many words (quotes around a value that has spaces or quotes in it)",
+            );
+        }
+        let (first, second) = (first.map(|word| word.0), second.map(|word| word.0));
+        match verb.as_str() {
+            "package" | "p" => self.package_line(line, first, second),
+            "config" | "c" => self.config_line(line, first, second),
+            "option" | "o" => self.item_line(line, first, second, false),
+            "list" | "l" => self.item_line(line, first, second, true),
+            _ if verb.contains('.') && verb.contains('=') => {
+                self.error(line, "no UCI command (this looks like `uci show`; `uci export mtrelay` prints what is read here)");
+            }
+            _ => self.error(
+                line,
+                format!("{} is no UCI command (config, option or list)", shown_name(&verb)),
+            ),
+        }
+    }
+
+    fn package_line(&mut self, line: usize, name: Option<String>, extra: Option<String>) {
+        match (name, extra) {
+            (Some(name), None) => self.package.names.push((name, line)),
+            _ => self.error(line, "a package line takes one name (package mtrelay)"),
+        }
+        self.open = Open::Nothing;
+    }
+
+    fn config_line(&mut self, line: usize, kind: Option<String>, name: Option<String>) {
+        self.open = Open::Broken;
+        let Some(kind) = kind.filter(|kind| kind.bytes().all(|b| b.is_ascii_graphic()) && !kind.is_empty())
+        else {
+            return self.error(
+                line,
+                "a section without a type (config relay, config user or config dc)",
+            );
+        };
+        // An empty name is no name: `config user ''`.
+        let name = name.filter(|name| !name.is_empty());
+        if let Some(name) = &name {
+            if !is_identifier(name) {
+                // libuci refuses such a file as a whole, so `uci` and LuCI could not read it.
+                let text = format!("section name {} (letters, digits and _ only)", shown_name(name));
+                return self.error(line, text);
+            }
+            if let Some(&at) = self.named.get(name) {
+                let section = &mut self.package.sections[at];
+                if section.kind == kind {
+                    section.reopened.push(line);
+                    self.open = Open::Section(at);
+                    return;
+                }
+                let text = format!(
+                    "section name {} is taken by the {} on line {} (a name of its own)",
+                    shown_name(name),
+                    shown_name(&section.kind),
+                    section.line
+                );
+                return self.error(line, text);
+            }
+            self.named.insert(name.clone(), self.package.sections.len());
+        }
+        self.open = Open::Section(self.package.sections.len());
+        self.package.sections.push(Section {
+            kind,
+            name,
+            line,
+            reopened: Vec::new(),
+            items: Vec::new(),
+        });
+    }
+
+    fn item_line(&mut self, line: usize, name: Option<String>, value: Option<String>, list: bool) {
+        let verb = if list { "list" } else { "option" };
+        match self.open {
+            Open::Nothing => self.error(line, format!("{verb} before any section (config … first)")),
+            Open::Broken => {}
+            Open::Section(at) => match (name, value) {
+                (Some(name), Some(value)) if is_identifier(&name) => {
+                    self.package.sections[at].items.push(Item {
+                        name,
+                        value,
+                        list,
+                        line,
+                    });
+                }
+                (Some(name), _) if !is_identifier(&name) => {
+                    let text = format!("{verb} name {} (letters, digits and _ only)", shown_name(&name));
+                    self.error(line, text);
+                }
+                (Some(name), None) => {
+                    let text = format!(
+                        "{verb} {} without a value ({verb} NAME 'VALUE')",
+                        shown_name(&name)
+                    );
+                    self.error(line, text);
+                }
+                _ => self.error(line, format!("{verb} without a name ({verb} NAME 'VALUE')")),
+            },
+        }
+    }
+
+    fn error(&mut self, line: usize, text: impl Into<String>) {
+        self.problems.push(Problem::error(line, text));
+    }
+
+    /// The next word of this command and its line; at the command's end, which is passed, `None`.
+    fn next_word(&mut self) -> Option<(String, usize)> {
+        loop {
+            match self.peek()? {
+                '\n' | ';' => {
+                    self.take(1);
+                    return None;
+                }
+                '#' => {
+                    let rest = self.rest();
+                    self.take(rest.find('\n').unwrap_or(rest.len()));
+                }
+                '\\' if self.continuation().is_some() => self.escape(&mut String::new()),
+                c if is_space(c) => drop(self.take(1)),
+                _ => {
+                    let line = self.line;
+                    return Some((self.word(), line));
+                }
+            }
+        }
+    }
+
+    /// A word: bare and quoted pieces without a space between them.
+    fn word(&mut self) -> String {
+        let mut word = String::new();
+        while let Some(c) = self.peek() {
+            match c {
+                '\'' => self.single_quoted(&mut word),
+                '"' => self.double_quoted(&mut word),
+                '\\' => self.escape(&mut word),
+                // In UCI a comment may begin inside of a bare word.
+                '\n' | ';' | '#' => break,
+                c if is_space(c) => break,
+                _ => {
+                    let ends = |c: char| matches!(c, '\'' | '"' | '\\' | '\n' | ';' | '#') || is_space(c);
+                    let rest = self.rest();
+                    word.push_str(self.take(rest.find(ends).unwrap_or(rest.len())));
+                }
+            }
+        }
+        word
+    }
+
+    /// `'…'`: every character stands for itself, the end of a line too.
+    fn single_quoted(&mut self, word: &mut String) {
+        let opened = self.line;
+        self.take(1);
+        let rest = self.rest();
+        let len = rest.find('\'');
+        word.push_str(self.take_quoted(len.unwrap_or(rest.len())));
+        self.close_quote(opened, len.is_some());
+    }
+
+    /// `"…"`: a backslash takes the next character as it is, and joins lines.
+    fn double_quoted(&mut self, word: &mut String) {
+        let opened = self.line;
+        self.take(1);
+        loop {
+            let rest = self.rest();
+            let len = rest.find(['"', '\\']);
+            word.push_str(self.take_quoted(len.unwrap_or(rest.len())));
+            if self.peek() != Some('\\') {
+                return self.close_quote(opened, len.is_some());
+            }
+            self.escape(word);
+        }
+    }
+
+    fn close_quote(&mut self, opened: usize, closed: bool) {
+        if closed {
+            self.take(1);
+        } else {
+            self.unclosed = Some(opened);
+        }
+    }
+
+    /// A backslash: at the end of a line it joins the next one, anything else behind it stands for itself.
+    fn escape(&mut self, word: &mut String) {
+        if let Some(len) = self.continuation() {
+            self.take(len);
+            return;
+        }
+        self.take(1);
+        let len = self.peek().map_or(0, char::len_utf8);
+        word.push_str(self.take(len));
+    }
+
+    /// The length of a backslash and the end of line behind it, if that is what stands here.
+    fn continuation(&self) -> Option<usize> {
+        let rest = self.rest().strip_prefix('\\')?;
+        if rest.starts_with("\r\n") {
+            Some(3)
+        } else {
+            rest.starts_with('\n').then_some(2)
+        }
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn take(&mut self, len: usize) -> &'a str {
+        let piece = &self.rest()[..len];
+        self.at += len;
+        self.line += piece.matches('\n').count();
+        piece
+    }
+
+    /// Takes what stands in quotes. Values may span lines, but when the next line looks like a command, then most
+    /// likely a quote is missing here, and the end of the file will notice it far from the mistake.
+    fn take_quoted(&mut self, len: usize) -> &'a str {
+        let start = self.line;
+        let piece = self.take(len);
+        if self.ran_on.is_none() {
+            let is_command =
+                |line: &str| matches!(line.split_whitespace().next(), Some("config" | "option" | "list"));
+            let before = piece.split('\n').skip(1).position(is_command);
+            self.ran_on = before.map(|lines| start + lines);
+        }
+        piece
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\x0b' | '\x0c')
+}
+
+fn is_identifier(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// A name for a message: in quotes, without control characters, and not at all if it could be a misplaced secret.
+#[must_use]
+pub fn shown_name(name: &str) -> String {
+    // The shortest secret is 22 characters of base64; the longest name of ours has 19.
+    if name.chars().count() >= 22 {
+        String::from("(a long word)")
+    } else {
+        format!("'{}'", name.escape_debug())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `kind name: option=value@line, list+value@line` for each section.
+    fn sections(text: &str) -> Vec<String> {
+        let (package, problems) = parse(text);
+        assert_eq!(problems, []);
+        let item = |i: &Item| {
+            format!(
+                "{}{}{}@{}",
+                i.name,
+                if i.list { '+' } else { '=' },
+                i.value,
+                i.line
+            )
+        };
+        let section = |s: &Section| {
+            let items: Vec<String> = s.items.iter().map(item).collect();
+            format!(
+                "{} {}: {}",
+                s.kind,
+                s.name.as_deref().unwrap_or("-"),
+                items.join(", ")
+            )
+        };
+        package.sections.iter().map(section).collect()
+    }
+
+    fn values(text: &str) -> Vec<String> {
+        let (package, problems) = parse(&format!("config user\n{text}"));
+        assert_eq!(problems, []);
+        package.sections[0]
+            .items
+            .iter()
+            .map(|item| item.value.clone())
+            .collect()
+    }
+
+    fn mistakes(text: &str) -> Vec<(usize, String)> {
+        parse(text)
+            .1
+            .into_iter()
+            .map(|problem| (problem.line, problem.text))
+            .collect()
+    }
+
+    #[test]
+    fn a_file_as_a_person_types_it() {
+        let text = "# my relay\n\nconfig relay 'main'\n\toption enabled 1\n\tlist listen '0.0.0.0:8443' # LAN\n\
+                    \tlist listen \"[::]:8443\"\n\nconfig user\n  option name family; option enabled 0\n";
+        let expected = [
+            "relay main: enabled=1@4, listen+0.0.0.0:8443@5, listen+[::]:8443@6",
+            "user -: name=family@9, enabled=0@9",
+        ];
+        assert_eq!(sections(text), expected);
+    }
+
+    #[test]
+    fn a_file_as_uci_export_prints_it() {
+        let text = "package mtrelay\n\nconfig relay 'main'\n\toption link_host 'it'\\''s'\n\
+                    \tlist allow 'one\ntwo\n'\n\nconfig dc\n\toption id '-2'\n\n";
+        let (package, _) = parse(text);
+        assert_eq!(package.names, [("mtrelay".to_string(), 1)]);
+        assert_eq!(
+            sections(text),
+            [
+                "relay main: link_host=it's@4, allow+one\ntwo\n@5",
+                "dc -: id=-2@10"
+            ]
+        );
+    }
+
+    #[test]
+    fn adjacent_pieces_make_one_word() {
+        assert_eq!(values(r#"option a 'it'"'"'s'"#), ["it's"]);
+        assert_eq!(values(r#"option a one"two"'three'four"#), ["onetwothreefour"]);
+        assert_eq!(values("option a ''"), [""]);
+    }
+
+    #[test]
+    fn backslashes_stand_for_the_next_character() {
+        assert_eq!(values(r#"option a "say \"hi\" \\ \n""#), ["say \"hi\" \\ n"]);
+        assert_eq!(values(r"option a two\ words"), ["two words"]);
+        assert_eq!(values(r"option a 'C:\dir'"), [r"C:\dir"]);
+        assert_eq!(values("option a end\\"), ["end"]);
+        assert_eq!(values("option a \\é"), ["é"]);
+    }
+
+    #[test]
+    fn a_backslash_joins_lines_and_lines_still_count() {
+        assert_eq!(
+            sections("config \\\n user\noption a o\\\nne"),
+            ["user -: a=one@3"]
+        );
+        assert_eq!(
+            sections("config user\noption a \"o\\\nne\"\noption b 1"),
+            ["user -: a=one@2, b=1@4"]
+        );
+        assert_eq!(
+            sections("config user\r\noption \\\r\n a 1\r\n"),
+            ["user -: a=1@2"]
+        );
+    }
+
+    #[test]
+    fn comments_end_words_but_not_quotes() {
+        assert_eq!(values("option a one#two"), ["one"]);
+        assert_eq!(values("option a 'one#two' # three"), ["one#two"]);
+        assert_eq!(values("option a 'one;two';option b two;;"), ["one;two", "two"]);
+    }
+
+    #[test]
+    fn files_from_windows_are_read() {
+        let text = "\u{feff}config relay 'main'\r\n\toption enabled '1'\r\n";
+        assert_eq!(sections(text), ["relay main: enabled=1@2"]);
+    }
+
+    #[test]
+    fn short_commands_are_read_as_uci_does() {
+        assert_eq!(
+            sections("p mtrelay\nc user x\no a 1\nl b 2"),
+            ["user x: a=1@3, b+2@4"]
+        );
+    }
+
+    #[test]
+    fn nothing_is_an_empty_package() {
+        for text in ["", "\n\n", "# only a comment", " \t;;\n;", "\u{feff}", "\\\n"] {
+            assert_eq!(parse(text), (Package::default(), vec![]), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_section_opened_again_is_joined() {
+        let (package, problems) = parse("config relay main\noption a 1\nconfig relay main\noption b 2");
+        assert_eq!(problems, []);
+        assert_eq!(package.sections.len(), 1);
+        assert_eq!(package.sections[0].reopened, [3]);
+        assert_eq!(package.sections[0].items.len(), 2);
+        let (package, _) = parse("config user\nconfig user\nconfig user ''");
+        assert_eq!(package.sections.len(), 3);
+    }
+
+    #[test]
+    fn every_mistake_has_its_line() {
+        let cases: [(&str, &[usize]); 12] = [
+            ("option a 1", &[1]),
+            ("\n\nfoo bar\n", &[3]),
+            ("config\noption a 1\nconfig user\noption a", &[1, 4]),
+            ("config user\noption", &[2]),
+            ("config user\noption modes dd ee", &[2]),
+            ("config user my-phone\noption a 1", &[1]),
+            ("config user\noption a-b 1", &[2]),
+            ("config relay main\nconfig user main", &[2]),
+            ("package\npackage a b", &[1, 2]),
+            ("config user\n\noption a 'never closed\n\n\n", &[3]),
+            ("config user\n\noption a \"never closed", &[3]),
+            ("a\nb\nc\nd", &[1, 2, 3, 4]),
+        ];
+        for (text, lines) in cases {
+            let found: Vec<usize> = mistakes(text).into_iter().map(|mistake| mistake.0).collect();
+            assert_eq!(found, lines, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_forgotten_quote_is_found_where_it_is_missing() {
+        let text =
+            "config user\n\toption name 'family\n\toption secret '00'\n\toption enabled '1'\n\nconfig dc\n";
+        let found = mistakes(text);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, 2, "{}", found[0].1);
+    }
+
+    #[test]
+    fn the_output_of_uci_show_is_recognised() {
+        assert!(mistakes("mtrelay.main=relay")[0].1.contains("uci export"));
+    }
+
+    #[test]
+    fn no_message_shows_a_value() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let forms = [
+            "option secret a {}",
+            "option secret\n{}",
+            "{}",
+            "option {}",
+            "config {} a b",
+            "config user {}-",
+            "list {}- 1",
+            "option a '{}",
+        ];
+        for form in forms {
+            let text = format!("config user\n{}", form.replace("{}", secret));
+            for (_, message) in mistakes(&text) {
+                assert!(!message.contains("0123"), "{form:?}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_panics_and_huge_ones_end() {
+        let pieces = [
+            "config", "option", "list", " ", "\n", "'", "\"", "\\", ";", "#", "a", "é", "\0", "\r\n",
+            "\u{fffd}", "=",
+        ];
+        let mut state = 0x2545_f491_u32;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                text.push_str(pieces[state as usize % pieces.len()]);
+            }
+            let lines = text.matches('\n').count() + 1;
+            let (_, problems) = parse(&text);
+            assert!(
+                problems.iter().all(|problem| (1..=lines).contains(&problem.line)),
+                "{text:?}"
+            );
+        }
+        for piece in [
+            "'",
+            "\"",
+            "\\",
+            "\0",
+            "a\n",
+            "'a\n",
+            "\\\n",
+            "config a b\n",
+            "\u{fffd}",
+            "option a 'b\n",
+            ";",
+        ] {
+            let (_, problems) = parse(&piece.repeat((1 << 20) / piece.len()));
+            assert!(problems.len() <= MAX_PROBLEMS + 1);
+        }
+        let damaged = String::from_utf8_lossy(b"config user\n\toption name '\xff\xfe'\n\xc3(");
+        assert_eq!(mistakes(&damaged).len(), 1);
+    }
+}

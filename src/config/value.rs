@@ -1,0 +1,433 @@
+//! Single values of the configuration: text in, a typed value out, or what is wrong with it.
+//!
+//! Each reader's error is the second half of a sentence that begins with the option and its value:
+//! `is wrong so and so (what would be right)`. They never quote the value again: the caller decides whether it may be
+//! shown. What a value means for OpenWrt's own tools (booleans,
+//! host names) it means here.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use wire::Modes;
+use wire::secret::{MAX_DOMAIN_LEN, is_host_name};
+
+/// A value, or what is wrong with it (and what would be right).
+pub type Read<T> = Result<T, String>;
+
+pub(super) fn wrong<T>(text: impl Into<String>) -> Read<T> {
+    Err(text.into())
+}
+
+/// A boolean, in the words that UCI's own readers know.
+pub fn boolean(text: &str) -> Read<bool> {
+    match text {
+        "1" | "on" | "true" | "yes" | "enabled" => Ok(true),
+        "0" | "off" | "false" | "no" | "disabled" => Ok(false),
+        _ => wrong("is neither yes nor no (1 or 0)"),
+    }
+}
+
+/// A whole number within bounds.
+pub fn number(text: &str, range: &RangeInclusive<u32>) -> Read<u32> {
+    let (low, high) = (range.start(), range.end());
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return wrong(format!("is not a whole number ({low} to {high})"));
+    }
+    match text.parse::<u32>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => wrong(format!("is out of bounds ({low} to {high})")),
+    }
+}
+
+/// A firewall mark: decimal, or hex behind `0x`. Zero is no mark.
+pub fn mark(text: &str) -> Read<Option<u32>> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    match u32::from_str_radix(digits, radix) {
+        Ok(mark) if !digits.starts_with('+') => Ok((mark != 0).then_some(mark)),
+        _ => wrong("is no mark (a number such as 256 or 0x100)"),
+    }
+}
+
+/// An IP address with a port: `192.0.2.1:443` or `[2001:db8::1]:443`.
+pub fn socket_address(text: &str) -> Read<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(ip) = text
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>()
+    {
+        return wrong(format!("has no port ({})", SocketAddr::new(ip, 443)));
+    }
+    if let Some((ip, _)) = text.rsplit_once(':')
+        && let Ok(ip) = ip.parse::<IpAddr>()
+    {
+        return match ip {
+            IpAddr::V4(_) => wrong("has a wrong port (1 to 65535)"),
+            IpAddr::V6(_) => wrong("needs brackets around its address ([2001:db8::1]:443)"),
+        };
+    }
+    wrong("is no address with a port (192.0.2.1:443 or [2001:db8::1]:443)")
+}
+
+/// As [`socket_address`], for one to connect to: it names a machine and a port.
+pub fn remote_address(text: &str) -> Read<SocketAddr> {
+    let address = socket_address(text)?;
+    if address.port() == 0 {
+        return wrong("has port 0 (443, most likely)");
+    }
+    if address.ip().is_unspecified() || address.ip().is_multicast() {
+        return wrong("is not the address of one machine (149.154.167.51:443)");
+    }
+    Ok(address)
+}
+
+/// A host and a port, the host by name or address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A host name, or an IP address without brackets.
+    pub host: String,
+    /// The port, never 0.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostPort { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+/// `host:port`, where the host may also be an address, an IPv6 one in brackets.
+pub fn host_port(text: &str) -> Read<HostPort> {
+    if text.parse::<SocketAddr>().is_ok() {
+        let address = remote_address(text)?;
+        return Ok(HostPort {
+            host: address.ip().to_string(),
+            port: address.port(),
+        });
+    }
+    let right = "example.org:443, or an address such as 192.0.2.1:443 or [2001:db8::1]:443";
+    if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
+        return wrong(format!("has no port ({right})"));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_host_name(host) => Ok(HostPort {
+            host: host.to_owned(),
+            port: port
+                .parse()
+                .ok()
+                .filter(|&port| port != 0)
+                .ok_or("has a wrong port (1 to 65535)")?,
+        }),
+        _ => wrong(format!("is no host with a port ({right})")),
+    }
+}
+
+/// The name that stands in a hello: any host name, of one label too.
+pub fn domain(text: &str) -> Read<String> {
+    if is_host_name(text) {
+        return Ok(text.to_owned());
+    }
+    if text.len() > MAX_DOMAIN_LEN {
+        return wrong(format!(
+            "is too long (a host name of at most {MAX_DOMAIN_LEN} bytes)"
+        ));
+    }
+    if text.contains("://") || text.contains('/') {
+        return wrong("is an address of the web (only its host name, such as www.example.org)");
+    }
+    if !text.is_ascii() {
+        return wrong("has letters that a hello cannot hold (the name's xn-- form)");
+    }
+    wrong("is no host name (such as www.example.org, without a port)")
+}
+
+/// What stands as the server in a link: a name or an address. Brackets around an IPv6 address are taken off. Names
+/// in one's own script are left as they are; the link's writer escapes them.
+pub fn public_host(text: &str) -> Read<String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return if ip.is_unspecified() {
+            wrong("is no address of this router (its public one)")
+        } else {
+            Ok(ip.to_string())
+        };
+    }
+    let as_ascii: String = text
+        .chars()
+        .map(|c| {
+            if !c.is_ascii() && c.is_alphanumeric() {
+                'x'
+            } else {
+                c
+            }
+        })
+        .collect();
+    if is_host_name(&as_ascii) {
+        return Ok(text.to_owned());
+    }
+    wrong("is no host (a name or an address, without a port: myrouter.example.org)")
+}
+
+/// The name of a network device, as the kernel bounds it.
+pub fn interface(text: &str) -> Read<String> {
+    let ok = text.len() < 16
+        && text != "."
+        && text != ".."
+        && text.chars().all(|c| c.is_ascii_graphic() && c != '/');
+    if ok {
+        Ok(text.to_owned())
+    } else {
+        wrong("is no device's name (such as wan or pppoe-wan, at most 15 characters)")
+    }
+}
+
+/// The name of a congestion control algorithm, as the kernel bounds it.
+pub fn algorithm(text: &str) -> Read<String> {
+    let ok = text.len() < 16
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if ok {
+        Ok(text.to_owned())
+    } else {
+        wrong("is no algorithm's name (such as bbr or cubic)")
+    }
+}
+
+/// A file, by a path that does not depend on where the relay was started.
+pub fn path(text: &str) -> Read<std::path::PathBuf> {
+    if text.starts_with('/') && !text.contains('\0') {
+        return Ok(text.into());
+    }
+    wrong("is no absolute path (one that begins with /)")
+}
+
+/// The ways in which clients may come: words with spaces or commas between them.
+pub fn modes(text: &str) -> Read<Modes> {
+    let mut modes = Modes {
+        plain: false,
+        dd: false,
+        ee: false,
+    };
+    for word in text
+        .split([' ', '\t', '\n', '\r', ','])
+        .filter(|word| !word.is_empty())
+    {
+        match word {
+            "plain" => modes.plain = true,
+            "dd" => modes.dd = true,
+            "ee" => modes.ee = true,
+            _ => return wrong("has an unknown mode (any of plain, dd, ee)"),
+        }
+    }
+    Ok(modes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_the_words_of_uci() {
+        for text in ["1", "on", "true", "yes", "enabled"] {
+            assert_eq!(boolean(text), Ok(true));
+        }
+        for text in ["0", "off", "false", "no", "disabled"] {
+            assert_eq!(boolean(text), Ok(false));
+        }
+        for text in ["", "2", "maybe", "-1", "00"] {
+            assert!(boolean(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_whole_and_bounded() {
+        assert_eq!(number("1024", &(1024..=65536)), Ok(1024));
+        assert_eq!(number("65536", &(1024..=65536)), Ok(65536));
+        for text in [
+            "1023",
+            "65537",
+            "4294967296",
+            "99999999999999999999",
+            "-1",
+            "+5000",
+            "16k",
+            "1e4",
+            "0x4000",
+            "5000.0",
+            "",
+        ] {
+            assert!(number(text, &(1024..=65536)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_are_decimal_or_hex() {
+        assert_eq!(mark("256"), Ok(Some(256)));
+        assert_eq!(mark("0x100"), Ok(Some(256)));
+        assert_eq!(mark("0xffffffff"), Ok(Some(u32::MAX)));
+        assert_eq!(mark("0"), Ok(None));
+        for text in ["", "0x", "+1", "0x+1", "100/0xff00", "0x100000000", "ff"] {
+            assert!(mark(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_port() {
+        assert_eq!(
+            socket_address("0.0.0.0:8443"),
+            Ok("0.0.0.0:8443".parse().unwrap())
+        );
+        assert_eq!(socket_address("[::]:0"), Ok("[::]:0".parse().unwrap()));
+        let cases = [
+            ("149.154.167.51", "(149.154.167.51:443)"),
+            ("2001:67c:4e8:f002::a", "([2001:67c:4e8:f002::a]:443)"),
+            ("[2001:67c:4e8:f002::a]", "([2001:67c:4e8:f002::a]:443)"),
+            ("2001:67c:4e8:f002:0:0:0:a:443", "needs brackets"),
+            ("1.2.3.4:99999", "port"),
+            ("1.2.3.4:", "port"),
+            ("1.2.3:443", "is no address"),
+            ("example.org:443", "is no address"),
+            (":8443", "is no address"),
+            ("8443", "is no address"),
+            ("", "is no address"),
+        ];
+        for (text, expected) in cases {
+            let message = socket_address(text).unwrap_err();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_is_connected_to_is_one_machine_with_a_port() {
+        assert!(remote_address("127.0.0.1:1").is_ok());
+        for text in ["127.0.0.1:0", "0.0.0.0:443", "[::]:443", "224.0.0.1:443"] {
+            assert!(remote_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_with_ports_are_names_or_addresses() {
+        for text in [
+            "example.org:443",
+            "localhost:8443",
+            "192.0.2.1:443",
+            "[2001:db8::1]:443",
+            "my_nas:1",
+        ] {
+            assert_eq!(host_port(text).map(|h| h.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!(host_port("[2001:db8::1]:443").unwrap().host, "2001:db8::1");
+        let wrong = [
+            "example.org",
+            "192.0.2.1",
+            "2001:db8::1",
+            "example.org:",
+            "example.org:0",
+            "example.org:65536",
+            "https://example.org:443",
+            ":443",
+            "a b:443",
+            "192.0.2.1:0",
+            "",
+        ];
+        for text in wrong {
+            assert!(host_port(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_any_host_name() {
+        let long = format!("{}.org", "a.".repeat(89).trim_end_matches('.'));
+        for text in [
+            "www.example.org",
+            "localhost",
+            "xn--e1afmkfd.xn--p1ai",
+            "a_b.example",
+            "WWW.Example.ORG",
+            &long,
+        ] {
+            assert_eq!(domain(text), Ok(text.to_owned()));
+        }
+        let too_long = format!("{}.org", "a".repeat(63)).repeat(3);
+        let wrong = [
+            "",
+            "https://example.org/",
+            "example.org/",
+            "example.org:443",
+            "пример.рф",
+            "a b",
+            "-a.org",
+            "a..b",
+            &too_long,
+        ];
+        for text in wrong {
+            assert!(domain(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_link_is_a_name_or_an_address() {
+        for text in ["myrouter.duckdns.org", "203.0.113.7", "2001:db8::1", "роутер.рф"] {
+            assert_eq!(public_host(text), Ok(text.to_owned()));
+        }
+        assert_eq!(public_host("[2001:db8::1]"), Ok("2001:db8::1".to_owned()));
+        for text in [
+            "",
+            "example.org:8443",
+            "tg://x",
+            "a b",
+            "0.0.0.0",
+            "::",
+            "a&b",
+            "«x»",
+        ] {
+            assert!(public_host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_kernel_are_bounded() {
+        assert!(interface("pppoe-wan").is_ok() && interface("eth0.2").is_ok() && interface("br-lan").is_ok());
+        assert!(
+            interface("a/b").is_err() && interface("averyveryverylong").is_err() && interface("a b").is_err()
+        );
+        assert!(algorithm("bbr").is_ok() && algorithm("b b").is_err());
+        assert!(path("/etc/mtrelay.allow").is_ok() && path("allow").is_err());
+    }
+
+    #[test]
+    fn modes_are_words() {
+        assert_eq!(
+            modes("dd ee"),
+            Ok(Modes {
+                plain: false,
+                dd: true,
+                ee: true
+            })
+        );
+        assert_eq!(
+            modes("plain,dd, ee"),
+            Ok(Modes {
+                plain: true,
+                dd: true,
+                ee: true
+            })
+        );
+        assert!(modes("dd tls").is_err());
+        assert!(modes("DD").is_err());
+    }
+}
