@@ -1,0 +1,409 @@
+//! The statistics pages: `/stats`, `/metrics`, `/status` and `/status.txt` over HTTP/1.x (RFC 9112), and the client for `mtrelay status`.
+//!
+//! It answers one request a connection and closes. Promises: at most 16 connections and 64 KiB of request heads at once, each cut
+//! after five seconds; a process out of descriptors makes it wait, never spin; and a web page cannot read the counters through a
+//! name of its own that it points at this address (DNS rebinding), for only IP addresses and `localhost` are served.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_io::{Async, Timer};
+use smol::LocalExecutor;
+use smol::future;
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use smol::lock::Semaphore;
+
+use crate::stats::{Snapshot, json, prometheus, text};
+
+/// What a connection may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; others wait in the kernel's queue.
+    pub connections: usize,
+    /// From accepting a connection to closing it.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 16,
+            deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The longest request head: a browser's is about 1 KiB.
+const HEAD_MAX: usize = 4096;
+
+const HEADERS_MAX: usize = 64;
+
+/// How much of what follows a request is read, so that closing does not reset the connection before the answer was read.
+const LINGER_MAX: usize = 64 * 1024;
+
+/// Once more than any client needs to read an answer and close.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// How long accepting pauses when the process has no descriptors or memory left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves the pages for ever. Dropping it closes every connection.
+pub async fn serve(listener: Async<TcpListener>, snapshot: Rc<dyn Fn() -> Snapshot>) {
+    serve_within(listener, snapshot, Limits::default()).await;
+}
+
+/// As [`serve`], with limits of one's own.
+pub async fn serve_within(listener: Async<TcpListener>, snapshot: Rc<dyn Fn() -> Snapshot>, limits: Limits) {
+    Server::new(snapshot, limits).run(listener).await;
+}
+
+struct Server {
+    snapshot: Rc<dyn Fn() -> Snapshot>,
+    limits: Limits,
+    /// Connections open now, and at most so far.
+    open: Cell<usize>,
+    peak: Cell<usize>,
+}
+
+impl Server {
+    fn new(snapshot: Rc<dyn Fn() -> Snapshot>, limits: Limits) -> Server {
+        Server {
+            snapshot,
+            limits,
+            open: Cell::new(0),
+            peak: Cell::new(0),
+        }
+    }
+
+    async fn run(&self, listener: Async<TcpListener>) {
+        let places = Semaphore::new(self.limits.connections);
+        // An executor of its own: the connections end when this future is dropped.
+        let connections = LocalExecutor::new();
+        let accept = async {
+            loop {
+                let place = places.acquire().await;
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let connection = async move {
+                            self.connection(&stream).await;
+                            drop((stream, place));
+                        };
+                        connections.spawn(connection).detach();
+                    }
+                    Err(error) if concerns_one_connection(&error) => {}
+                    Err(_) => drop(Timer::after(ACCEPT_PAUSE).await),
+                }
+            }
+        };
+        connections.run(accept).await
+    }
+
+    async fn connection(&self, stream: &Async<TcpStream>) {
+        self.open.set(self.open.get() + 1);
+        self.peak.set(self.peak.get().max(self.open.get()));
+        let deadline = async {
+            Timer::after(self.limits.deadline).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        // Whatever became of it, the connection is closed now, and there is nobody to tell.
+        let _: io::Result<()> = future::or(self.exchange(stream), deadline).await;
+        self.open.set(self.open.get() - 1);
+    }
+
+    async fn exchange(&self, mut stream: &Async<TcpStream>) -> io::Result<()> {
+        let mut head = Vec::new();
+        let answer = loop {
+            match parse(&head) {
+                Parsed::Request(request) => break self.answer(&request),
+                Parsed::Bad(answer) => break answer,
+                Parsed::Partial => {}
+            }
+            let mut piece = [0; 1024];
+            let room = piece.len().min(HEAD_MAX - head.len());
+            match stream.read(&mut piece[..room]).await? {
+                0 if head.is_empty() => return Ok(()),
+                0 => break Answer::refusal(400, "Bad Request"),
+                n => head.extend_from_slice(&piece[..n]),
+            }
+        };
+        stream.write_all(&answer.into_bytes()).await?;
+        stream.flush().await?;
+        stream.get_ref().shutdown(std::net::Shutdown::Write)?;
+        let done = async {
+            Timer::after(LINGER_TIME).await;
+            Ok(())
+        };
+        future::or(linger(stream), done).await
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        if !request.host_is_ours {
+            return Answer::refusal(403, "Forbidden: use an IP address or localhost");
+        }
+        let page: fn(&Snapshot) -> String = match &*request.path {
+            "/stats" => text::stats,
+            "/metrics" => prometheus::metrics,
+            "/status" => json::status,
+            "/status.txt" => text::page,
+            _ => {
+                return Answer::refusal(404, "Not Found: there are /stats /metrics /status /status.txt");
+            }
+        };
+        if request.method == Method::Other {
+            return Answer::refusal(405, "Method Not Allowed");
+        }
+        let media_type = match &*request.path {
+            "/metrics" => prometheus::CONTENT_TYPE,
+            "/status" => "application/json",
+            _ => TEXT,
+        };
+        let body = page(&(self.snapshot)());
+        Answer {
+            code: 200,
+            reason: "OK",
+            media_type,
+            body,
+            body_is_sent: request.method == Method::Get,
+        }
+    }
+}
+
+/// Whether only the connection that was to be accepted is gone, and the next one may be fine. Whatever else there is could come back
+/// at once for ever, as EMFILE does.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+async fn linger(mut stream: &Async<TcpStream>) -> io::Result<()> {
+    let mut piece = [0; 1024];
+    let mut read = 0;
+    while read < LINGER_MAX {
+        match stream.read(&mut piece).await? {
+            0 => break,
+            n => read += n,
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Method {
+    Get,
+    Head,
+    Other,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    method: Method,
+    /// Without the query.
+    path: String,
+    host_is_ours: bool,
+}
+
+enum Parsed {
+    Partial,
+    Request(Request),
+    Bad(Answer),
+}
+
+fn parse(head: &[u8]) -> Parsed {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) if head.len() < HEAD_MAX => return Parsed::Partial,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Parsed::Bad(Answer::refusal(431, "Request Header Fields Too Large"));
+        }
+        Err(_) => return Parsed::Bad(Answer::refusal(400, "Bad Request")),
+    }
+    match understand(&request) {
+        Some(request) => Parsed::Request(request),
+        None => Parsed::Bad(Answer::refusal(400, "Bad Request")),
+    }
+}
+
+/// What the request asks for; `None` when RFC 9112 calls it invalid.
+fn understand(request: &httparse::Request<'_, '_>) -> Option<Request> {
+    let method = match request.method? {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        _ => Method::Other,
+    };
+    let mut hosts = request
+        .headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case("host"));
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.value),
+        // Only HTTP/1.0 may leave it out, and no browser does.
+        (None, _) if request.version == Some(0) => None,
+        _ => return None,
+    };
+    let mut host_is_ours = host.is_none_or(is_ours);
+    let mut target = request.path?;
+    // The form that proxies are asked in: every server has to understand it, and its host is the one that counts.
+    if let Some((scheme, rest)) = target.split_at_checked(7)
+        && scheme.eq_ignore_ascii_case("http://")
+    {
+        let path = rest.find(['/', '?']).unwrap_or(rest.len());
+        host_is_ours &= is_ours(&rest.as_bytes()[..path]);
+        target = &rest[path..];
+    }
+    let path = target.split('?').next()?.to_owned();
+    Some(Request {
+        method,
+        path,
+        host_is_ours,
+    })
+}
+
+/// Whether a Host header names this machine in a way that nobody else's name server can.
+fn is_ours(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let (name, rest) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        Some((address, rest)) => {
+            if address.parse::<Ipv6Addr>().is_err() {
+                return false;
+            }
+            ("localhost", rest)
+        }
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let port_is_good = rest.is_empty()
+        || rest
+            .strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    port_is_good && (name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok())
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+struct Answer {
+    code: u16,
+    reason: &'static str,
+    media_type: &'static str,
+    body: String,
+    body_is_sent: bool,
+}
+
+impl Answer {
+    /// `text` is the reason phrase, with an explanation for people after a colon.
+    fn refusal(code: u16, text: &'static str) -> Answer {
+        let reason = text.split(':').next().unwrap_or(text);
+        Answer {
+            code,
+            reason,
+            media_type: TEXT,
+            body: format!("{text}\n"),
+            body_is_sent: true,
+        }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        let Answer {
+            code,
+            reason,
+            media_type,
+            body,
+            body_is_sent,
+        } = self;
+        let allow = if code == 405 { "Allow: GET, HEAD\r\n" } else { "" };
+        let mut answer = format!(
+            "HTTP/1.1 {code} {reason}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n{allow}\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        if body_is_sent {
+            answer.push_str(&body);
+        }
+        answer.into_bytes()
+    }
+}
+
+/// How long `fetch` takes at most.
+const FETCH_TIME: Duration = Duration::from_secs(5);
+
+/// The longest reply that `fetch` takes: 1,000 users are about 200 KiB.
+const FETCH_MAX: usize = 4 << 20;
+
+/// Asks a relay's statistics page; blocks for at most five seconds. The answer is the status code and the body.
+pub fn fetch(addr: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    fetch_within(addr, path, FETCH_TIME, FETCH_MAX)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a blocking client, outside the daemon's loop"
+)]
+fn fetch_within(addr: SocketAddr, path: &str, time: Duration, most: usize) -> io::Result<(u16, String)> {
+    let left = {
+        let start = Instant::now();
+        move || match time.checked_sub(start.elapsed()) {
+            Some(left) if !left.is_zero() => Ok(left),
+            _ => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        }
+    };
+    let mut stream = TcpStream::connect_timeout(&addr, left()?)?;
+    stream.set_write_timeout(Some(left()?))?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut reply = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        // For each read anew: a server that trickles gets no more time than one that is silent.
+        stream.set_read_timeout(Some(left()?))?;
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(n) if n > most - reply.len() => return Err(invalid("the reply is too long")),
+            Ok(n) => reply.extend_from_slice(&piece[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What a read timeout is called on Unix.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    read_reply(&reply)
+}
+
+fn read_reply(reply: &[u8]) -> io::Result<(u16, String)> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Response::new(&mut headers);
+    let body = match head.parse(reply) {
+        Ok(httparse::Status::Complete(len)) => &reply[len..],
+        Ok(httparse::Status::Partial) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(_) => return Err(invalid("the reply is not HTTP")),
+    };
+    let length = head
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    if let Some(length) = length {
+        let length = std::str::from_utf8(length.value)
+            .ok()
+            .and_then(|length| length.parse::<usize>().ok());
+        if length.ok_or_else(|| invalid("the reply has no good length"))? != body.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let body = String::from_utf8(body.to_vec()).map_err(|_| invalid("the reply is not text"))?;
+    Ok((head.code.unwrap_or_default(), body))
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests;
