@@ -1,0 +1,277 @@
+//! The fixed pool of relay buffers: all the memory that relayed bytes ever stand in.
+//!
+//! `count` blocks of `size` bytes are the ceiling, whatever the load. A block is allocated when it is first needed and
+//! goes back to a free list when it is dropped, last in, first out, so that a quiet relay touches only a few. When all
+//! are in use, whoever wants one waits in line, first come, first served; that is a normal answer, and counted.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Free blocks that stay allocated when the relay has gone quiet.
+const KEPT_WHEN_QUIET: usize = 4;
+
+/// The pool. Clones share it.
+#[derive(Clone)]
+pub struct BufferPool(Rc<Shared>);
+
+struct Shared {
+    size: usize,
+    count: usize,
+    free: RefCell<Vec<Box<[u8]>>>,
+    in_use: Cell<usize>,
+    high_water: Cell<usize>,
+    waits: Cell<u64>,
+    line: RefCell<VecDeque<Rc<Waiter>>>,
+}
+
+/// A place in the line. Whoever gives a block back hands it over here, so that nobody can overtake.
+#[derive(Default)]
+struct Waiter {
+    handed: Cell<Option<Box<[u8]>>>,
+    waker: Cell<Option<Waker>>,
+}
+
+/// What the pool looks like at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Bytes in a block.
+    pub size: usize,
+    /// The most blocks there may be.
+    pub count: usize,
+    /// Blocks in use now.
+    pub in_use: usize,
+    /// The most that were ever in use at once.
+    pub high_water: usize,
+    /// How often somebody had to wait for one.
+    pub waits: u64,
+}
+
+impl BufferPool {
+    /// A pool of `count` blocks of `size` bytes, none of them allocated yet.
+    #[must_use]
+    pub fn new(count: usize, size: usize) -> BufferPool {
+        BufferPool(Rc::new(Shared {
+            size,
+            count: count.max(1),
+            free: RefCell::default(),
+            in_use: Cell::new(0),
+            high_water: Cell::new(0),
+            waits: Cell::new(0),
+            line: RefCell::default(),
+        }))
+    }
+
+    /// A block, if one is free and nobody waits.
+    #[must_use]
+    pub fn try_take(&self) -> Option<Block> {
+        let shared = &self.0;
+        if shared.in_use.get() >= shared.count || !shared.line.borrow().is_empty() {
+            return None;
+        }
+        let bytes = shared.free.borrow_mut().pop();
+        let bytes = bytes.unwrap_or_else(|| vec![0; shared.size].into_boxed_slice());
+        shared.in_use.set(shared.in_use.get() + 1);
+        shared
+            .high_water
+            .set(shared.high_water.get().max(shared.in_use.get()));
+        Some(Block {
+            bytes,
+            pool: self.clone(),
+        })
+    }
+
+    /// A block, after all who asked before.
+    pub async fn take(&self) -> Block {
+        if let Some(block) = self.try_take() {
+            return block;
+        }
+        self.0.waits.set(self.0.waits.get().wrapping_add(1));
+        let waiter = Rc::new(Waiter::default());
+        self.0.line.borrow_mut().push_back(waiter.clone());
+        Waiting { pool: self, waiter }.await
+    }
+
+    /// Lets the memory of most free blocks go. For a relay that has gone quiet.
+    pub fn trim(&self) {
+        let mut free = self.0.free.borrow_mut();
+        free.truncate(KEPT_WHEN_QUIET);
+        free.shrink_to(KEPT_WHEN_QUIET);
+    }
+
+    /// What the pool looks like now.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        let shared = &self.0;
+        Levels {
+            size: shared.size,
+            count: shared.count,
+            in_use: shared.in_use.get(),
+            high_water: shared.high_water.get(),
+            waits: shared.waits.get(),
+        }
+    }
+
+    fn give_back(&self, bytes: Box<[u8]>) {
+        let next = self.0.line.borrow_mut().pop_front();
+        match next {
+            Some(waiter) => {
+                waiter.handed.set(Some(bytes));
+                if let Some(waker) = waiter.waker.take() {
+                    waker.wake();
+                }
+            }
+            None => {
+                self.0.in_use.set(self.0.in_use.get() - 1);
+                self.0.free.borrow_mut().push(bytes);
+            }
+        }
+    }
+}
+
+/// One block, on loan. Goes back when dropped. Holds whatever its last user left in it.
+pub struct Block {
+    bytes: Box<[u8]>,
+    pool: BufferPool,
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.pool.give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// A place in the line that is given up when it is dropped.
+struct Waiting<'a> {
+    pool: &'a BufferPool,
+    waiter: Rc<Waiter>,
+}
+
+impl Future for Waiting<'_> {
+    type Output = Block;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Block> {
+        match self.waiter.handed.take() {
+            Some(bytes) => Poll::Ready(Block {
+                bytes,
+                pool: self.pool.clone(),
+            }),
+            None => {
+                self.waiter.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pool
+            .0
+            .line
+            .borrow_mut()
+            .retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+        if let Some(bytes) = self.waiter.handed.take() {
+            self.pool.give_back(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smol::future::{self, FutureExt as _};
+
+    #[test]
+    fn never_more_blocks_than_its_count() {
+        let pool = BufferPool::new(2, 16);
+        let blocks = [pool.try_take(), pool.try_take()];
+        assert!(blocks.iter().all(Option::is_some));
+        assert!(pool.try_take().is_none());
+        drop(blocks);
+        assert_eq!(
+            pool.levels(),
+            Levels {
+                size: 16,
+                count: 2,
+                in_use: 0,
+                high_water: 2,
+                waits: 0
+            }
+        );
+    }
+
+    #[test]
+    fn first_come_first_served() {
+        let order = RefCell::new(Vec::new());
+        let executor = smol::LocalExecutor::new();
+        let pool = BufferPool::new(1, 16);
+        let held = pool.try_take();
+        let tasks: Vec<_> = (0..3)
+            .map(|number| {
+                let (pool, order) = (pool.clone(), &order);
+                executor.spawn(async move {
+                    let block = pool.take().await;
+                    order.borrow_mut().push(number);
+                    future::yield_now().await;
+                    drop(block);
+                })
+            })
+            .collect();
+        while executor.try_tick() {}
+        drop(held);
+        assert!(pool.try_take().is_none(), "the line goes first");
+        while executor.try_tick() {}
+        assert!(tasks.iter().all(smol::Task::is_finished));
+        drop(tasks);
+        drop(executor);
+        assert_eq!(order.into_inner(), [0, 1, 2]);
+        assert_eq!(pool.levels().waits, 3);
+        assert_eq!(pool.levels().in_use, 0);
+    }
+
+    #[test]
+    fn a_place_given_up_loses_no_block() {
+        let pool = BufferPool::new(1, 16);
+        let held = pool.try_take();
+        let mut gone = Box::pin(pool.take());
+        smol::block_on(async { gone.as_mut().map_pending().await });
+        drop(held);
+        drop(gone);
+        assert!(
+            pool.try_take().is_some(),
+            "the block handed to the one who left is free again"
+        );
+    }
+
+    /// Polls a future once and expects it to be pending.
+    trait MapPending: Future + Sized {
+        async fn map_pending(self) {
+            let pending = async {
+                self.await;
+                panic!("there was a block");
+            };
+            pending.or(async {}).await;
+        }
+    }
+
+    impl<F: Future> MapPending for F {}
+}
