@@ -1,0 +1,5 @@
+//! The system calls: socket options, clocks, limits, privileges. The only room with `unsafe` in it.
+
+pub mod clock;
+pub mod process;
+pub mod socket;

@@ -1,0 +1,168 @@
+//! TCP sockets as the relay wants them.
+
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::Duration;
+
+const BACKLOG: i32 = 1024;
+/// A peer that is silent for this long is asked whether it still lives: long enough for phones to sleep.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(600);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_PROBES: u32 = 5;
+/// Unacknowledged bytes end a connection after this long (RFC 5482).
+const USER_TIMEOUT: Duration = Duration::from_secs(300);
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// A non-blocking listener. An IPv6 one takes IPv6 only, so that `0.0.0.0` and `[::]` can share a port.
+///
+/// # Errors
+/// As bind(2) and listen(2).
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = net::socket_with(family(address), SocketType::STREAM, FLAGS, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    net::bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// The next connection, non-blocking.
+///
+/// # Errors
+/// As accept(2); `WouldBlock` when there is none.
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, address) = net::acceptfrom_with(listener, FLAGS)?;
+    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+    Ok((
+        TcpStream::from(socket),
+        address.ok_or(io::ErrorKind::AddrNotAvailable)?,
+    ))
+}
+
+/// A socket for a connection to `address` that leaves by this interface and with this mark (`SO_BINDTODEVICE` and
+/// `SO_MARK`, socket(7)).
+///
+/// # Errors
+/// As socket(2) and setsockopt(2), with words for the owner where the options are to blame. None of them is the fault of
+/// `address`.
+pub fn open(address: SocketAddr, bind_interface: Option<&str>, fwmark: Option<u32>) -> io::Result<OwnedFd> {
+    let socket = net::socket_with(family(address), SocketType::STREAM, FLAGS, None)?;
+    if let Some(name) = bind_interface {
+        // The kernel would cut a longer name, and might then find another device.
+        let bound = if name.len() < libc::IFNAMSIZ {
+            set(&socket, libc::SO_BINDTODEVICE, name.as_bytes())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ENODEV))
+        };
+        bound.map_err(|error| explain(&error, &format!("bind_interface '{name}'"), "CAP_NET_RAW"))?;
+    }
+    if let Some(mark) = fwmark {
+        set(&socket, libc::SO_MARK, &mark.to_ne_bytes())
+            .map_err(|error| explain(&error, &format!("fwmark {mark:#x}"), "CAP_NET_ADMIN"))?;
+    }
+    Ok(socket)
+}
+
+/// Begins to connect. The socket is writable when that has ended; [`outcome`] tells how.
+///
+/// # Errors
+/// As connect(2), when the failure is known at once.
+pub fn connect(socket: OwnedFd, address: SocketAddr) -> io::Result<TcpStream> {
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether an error means that no descriptor is left, here or in the whole system.
+#[must_use]
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// Whether a connection on which nothing was sent yet is still open: its peer has neither closed it nor said anything.
+#[must_use]
+pub fn is_open_and_silent(socket: &TcpStream) -> bool {
+    matches!(socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// How an attempt to connect ended.
+///
+/// # Errors
+/// As connect(2).
+pub fn outcome(socket: &TcpStream) -> io::Result<()> {
+    match sockopt::socket_error(socket)? {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// No delay for small segments, and an end to connections whose peer is gone. Errors do not matter: the connection
+/// works without.
+pub fn tune(socket: &TcpStream) {
+    let _ = sockopt::set_tcp_nodelay(socket, true);
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE);
+    let _ = sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL);
+    let _ = sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES);
+    let _ = sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT.as_millis() as u32);
+}
+
+/// Makes the next close a reset. Whatever is still unsent is then lost, so look at [`unacknowledged`] first.
+pub fn reset_on_close(socket: &TcpStream) {
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+/// Bytes that the peer has not acknowledged yet (tcp(7), `SIOCOUTQ`).
+#[must_use]
+#[expect(unsafe_code, reason = "SIOCOUTQ has no safe wrapper")]
+pub fn unacknowledged(socket: &TcpStream) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel writes one int.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 {
+        usize::try_from(bytes).unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+#[expect(unsafe_code, reason = "SO_MARK and SO_BINDTODEVICE have no safe wrapper")]
+fn set(socket: &OwnedFd, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads `len` bytes of `value`.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            value.as_ptr().cast(),
+            len,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn explain(error: &io::Error, what: &str, right: &str) -> io::Error {
+    let text = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("{what} needs the right {right} ({error})"),
+        _ => format!("{what}: {error}"),
+    };
+    io::Error::other(text)
+}
+
+fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    }
+}
