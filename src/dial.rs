@@ -1,0 +1,557 @@
+//! Connections to data centres: the best address first, the others close behind it.
+//!
+//! Read RFC 8305 (happy eyeballs), then [`attempts`], which decides what is tried when, and [`health`], which remembers
+//! how it went. This file gives them sockets, the clock and random numbers; [`Dialer::connect`] is the whole of it.
+//!
+//! Promises: a connection is closed as soon as nobody wants it; one that lost a race counts neither as made nor as
+//! failed; and failures of our own (no descriptor, no right to use an interface) are not held against an address.
+
+pub mod attempts;
+pub mod health;
+mod prewarm;
+
+use crate::close::ConnectFailure;
+use crate::dc::{DcId, Table};
+use crate::sys::{clock, socket};
+use async_io::{Async, Timer};
+use attempts::{Action, End, Next, Race, Rounds};
+use health::{Health, Report, Standing, Trouble};
+use prewarm::Prewarm;
+use smol::LocalExecutor;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Which family goes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PreferIpv6 {
+    /// Both are raced; IPv6 is the first of equals.
+    #[default]
+    Auto,
+    /// All IPv6 that is not in trouble goes before IPv4.
+    Always,
+    /// IPv4 only.
+    Never,
+}
+
+/// What the owner may choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DialOptions {
+    /// How long one address may take; without it, for as long as the kernel tries.
+    pub connect_timeout: Option<Duration>,
+    /// Which family goes first.
+    pub prefer_ipv6: PreferIpv6,
+    /// The interface by which connections leave.
+    pub bind_interface: Option<String>,
+    /// The mark that their packets have, for policy routing.
+    pub fwmark: Option<u32>,
+    /// How many unused connections each recently used DC has at most.
+    pub prewarm: u32,
+}
+
+/// A connection, and how it came about.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub connection: Async<TcpStream>,
+    /// Where it leads.
+    pub address: SocketAddr,
+    /// It is IPv4 because IPv6 failed, now or before.
+    pub ipv6_fallback: bool,
+    /// It was made before it was needed. It may be stale, which then says nothing about its address.
+    pub warm: bool,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// There is no address that may be used.
+    NoAddress,
+    /// Every address refused.
+    Refused,
+    /// All rounds are used up.
+    Exhausted,
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoAddress => "no address of a family that may be used",
+            Self::Refused => "every address refused",
+            Self::Exhausted => "no address answered in any round",
+        })
+    }
+}
+
+impl std::error::Error for DialError {}
+
+/// Connects, and remembers how it went. One for all sessions.
+pub struct Dialer {
+    executor: Rc<LocalExecutor<'static>>,
+    options: RefCell<Rc<DialOptions>>,
+    health: RefCell<Health>,
+    warm: RefCell<Prewarm>,
+    /// A task waits for warm connections to expire.
+    watched: Cell<bool>,
+    /// The log knows that our own options keep us from connecting.
+    warned: Cell<bool>,
+}
+
+impl Dialer {
+    /// A dialer that knows nothing yet. Its work in the background runs on `executor`.
+    #[must_use]
+    pub fn new(executor: Rc<LocalExecutor<'static>>, options: DialOptions) -> Rc<Dialer> {
+        Rc::new(Dialer {
+            executor,
+            options: RefCell::new(Rc::new(options)),
+            health: RefCell::default(),
+            warm: RefCell::default(),
+            watched: Cell::new(false),
+            warned: Cell::new(false),
+        })
+    }
+
+    /// The next connection of a session: at once where there is an address that it has not tried, after a wait where all
+    /// have had their turn. `rounds` belongs to the session and begins as its default. Each failed attempt is told to
+    /// `on_failure`. `dc` names whose warm connections may serve; without it none may.
+    ///
+    /// # Errors
+    /// There is no use in going on.
+    pub async fn connect(
+        self: &Rc<Self>,
+        dc: Option<DcId>,
+        addresses: &[SocketAddr],
+        rounds: &mut Rounds,
+        on_failure: &mut dyn FnMut(SocketAddr, ConnectFailure),
+    ) -> Result<Connected, DialError> {
+        let usable = self.usable(addresses);
+        if usable.is_empty() {
+            return Err(DialError::NoAddress);
+        }
+        let warm = dc
+            .filter(|_| rounds.is_first())
+            .and_then(|dc| self.take(dc, &usable));
+        let connected = match warm {
+            Some(connected) => {
+                rounds.handle_warm();
+                connected
+            }
+            // Boxed, so that sessions are small once they have their connection.
+            None => Box::pin(self.dial(&usable, rounds, on_failure)).await?,
+        };
+        let now = clock::now();
+        if let Some(dc) = dc
+            && self.prewarm() > 0
+        {
+            self.warm.borrow_mut().used(dc, addresses, now);
+            self.fill(dc);
+        }
+        self.probe(&usable, now);
+        Ok(connected)
+    }
+
+    /// Whether there is an address to which the session of `rounds` has not been connected yet.
+    #[must_use]
+    pub fn has_other(&self, addresses: &[SocketAddr], rounds: &Rounds) -> bool {
+        rounds.has_other(&self.usable(addresses))
+    }
+
+    /// A connection was accepted, and then the address was silent or closed without an answer. A warm connection was
+    /// perhaps only stale: then just the others like it are closed.
+    pub fn suspect(&self, address: SocketAddr, warm: bool) {
+        log::debug!(
+            "dial: {address} does not answer{}",
+            if warm { " (warm)" } else { "" }
+        );
+        if warm {
+            self.warm.borrow_mut().drop_address(address);
+        } else {
+            self.trouble(address, Trouble::Unanswered);
+        }
+    }
+
+    /// A connection has brought an answer.
+    pub fn answered(&self, address: SocketAddr) {
+        self.health.borrow_mut().handle_answered(address, clock::now());
+    }
+
+    /// The way to the addresses has changed (a new WAN): no trouble of the past counts, no connection is kept for later.
+    pub fn forget(&self) {
+        self.warned.set(false);
+        self.health.borrow_mut().forget();
+        self.warm.borrow_mut().clear();
+    }
+
+    /// Forgets what the table no longer has.
+    pub fn retain(&self, table: &Table) {
+        let known = |address| table.iter().any(|(_, addresses)| addresses.contains(&address));
+        self.health.borrow_mut().retain(known);
+        self.warm.borrow_mut().retain(table);
+    }
+
+    /// Other options, for all connections from now on.
+    pub fn set_options(&self, options: DialOptions) {
+        if *self.options() != options {
+            self.options.replace(Rc::new(options));
+            self.warned.set(false);
+            self.warm.borrow_mut().clear();
+        }
+    }
+
+    /// Closes all warm connections, because descriptors are short. Returns whether there were any.
+    pub fn drop_warm(&self) -> bool {
+        self.warm.borrow_mut().drop_all(clock::now())
+    }
+
+    /// How many warm connections there are.
+    #[must_use]
+    pub fn warm_connections(&self) -> usize {
+        self.warm.borrow().len()
+    }
+
+    /// How an address fares.
+    #[must_use]
+    pub fn report(&self, address: SocketAddr, now: Instant) -> Report {
+        self.health.borrow().report(address, now)
+    }
+
+    /// Races in rounds until one is won or none is left.
+    async fn dial(
+        &self,
+        addresses: &[SocketAddr],
+        rounds: &mut Rounds,
+        on_failure: &mut dyn FnMut(SocketAddr, ConnectFailure),
+    ) -> Result<Connected, DialError> {
+        loop {
+            match rounds.poll_next(addresses, random()) {
+                Next::Dial { after } if after.is_zero() => {}
+                Next::Dial { after } => {
+                    log::debug!("dial: all have had their turn; again in {} ms", after.as_millis());
+                    Timer::after(after).await;
+                }
+                Next::Refused => return Err(DialError::Refused),
+                Next::Exhausted => return Err(DialError::Exhausted),
+            }
+            let tried = rounds.tried();
+            let mut failed = |address, kind| {
+                rounds.handle_failed(address, kind);
+                on_failure(address, kind);
+            };
+            if let Some((connection, address)) = self.race(addresses, &tried, &mut failed).await {
+                rounds.handle_connected(address);
+                return Ok(Connected {
+                    connection,
+                    address,
+                    ipv6_fallback: self.falls_back(address, addresses),
+                    warm: false,
+                });
+            }
+        }
+    }
+
+    /// One race, with real sockets.
+    async fn race(
+        &self,
+        addresses: &[SocketAddr],
+        tried: &[SocketAddr],
+        failed: &mut dyn FnMut(SocketAddr, ConnectFailure),
+    ) -> Option<(Async<TcpStream>, SocketAddr)> {
+        let begun = clock::now();
+        let options = self.options();
+        let mut race = Race::new(
+            addresses,
+            &self.health.borrow(),
+            options.prefer_ipv6,
+            tried,
+            begun,
+        )
+        .with_timeout(options.connect_timeout);
+        let mut open: Vec<(SocketAddr, Async<TcpStream>)> = Vec::new();
+        let mut timer = Timer::never();
+        loop {
+            let now = clock::now();
+            let at = now.saturating_duration_since(begun).as_millis();
+            match race.poll_action(now) {
+                Action::Start(address) => {
+                    let report = self.report(address, now);
+                    log::debug!("dial: {address} begun at {at} ms ({})", Remembered(report));
+                    match self.begin(address, &options) {
+                        Ok(connection) => open.push((address, connection)),
+                        Err(begin_error) => {
+                            let (error, theirs) = match &begin_error {
+                                BeginError::Ours(error) => (error, false),
+                                BeginError::Theirs(error) => (error, true),
+                            };
+                            let kind = self.note_failure(address, error, theirs, at);
+                            race.handle_failed(address);
+                            failed(address, kind);
+                        }
+                    }
+                }
+                Action::End(address, end) => {
+                    open.retain(|attempt| attempt.0 != address);
+                    match end {
+                        End::TimedOut => {
+                            let kind = self.note_failure(address, &ErrorKind::TimedOut.into(), true, at);
+                            failed(address, kind);
+                        }
+                        End::Overtaken => {
+                            log::debug!("dial: {address} overtaken at {at} ms");
+                            self.trouble(address, Trouble::Overtaken);
+                        }
+                        End::Unneeded => log::trace!("dial: {address} not needed at {at} ms"),
+                    }
+                }
+                Action::Done(None) => {
+                    log::debug!("dial: none of {} connected in {at} ms", addresses.len());
+                    return None;
+                }
+                Action::Done(Some(winner)) => {
+                    let won = open.into_iter().find(|attempt| attempt.0 == winner)?;
+                    socket::tune(won.1.get_ref());
+                    log::debug!("dial: {winner} chosen at {at} ms: the first to connect");
+                    return Some((won.1, winner));
+                }
+                Action::Wait(until) => {
+                    match until {
+                        Some(until) => timer.set_at(until),
+                        None => timer = Timer::never(),
+                    }
+                    let Some(ready) = event(&open, &mut timer).await else {
+                        continue;
+                    };
+                    let now = clock::now();
+                    let at = now.saturating_duration_since(begun).as_millis();
+                    let (address, connection) = &open[ready];
+                    let address = *address;
+                    match socket::outcome(connection.get_ref()) {
+                        Ok(()) => {
+                            let rtt = race.handle_connected(address, now).unwrap_or_default();
+                            log::debug!("dial: {address} connected at {at} ms ({} ms)", rtt.as_millis());
+                            self.health.borrow_mut().handle_connected(address, rtt, now);
+                        }
+                        Err(error) => {
+                            open.remove(ready);
+                            let kind = self.note_failure(address, &error, true, at);
+                            race.handle_failed(address);
+                            failed(address, kind);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins to connect. If there is no descriptor left, the warm connections give up theirs.
+    fn begin(&self, address: SocketAddr, options: &DialOptions) -> Result<Async<TcpStream>, BeginError> {
+        let open = || socket::open(address, options.bind_interface.as_deref(), options.fwmark);
+        let opened = match open() {
+            Err(error) if socket::is_out_of_descriptors(&error) && self.drop_warm() => open(),
+            opened => opened,
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                if !self.warned.replace(true) {
+                    log::warn!("no connection can be made: {error}");
+                }
+                return Err(BeginError::Ours(error));
+            }
+        };
+        let connecting = socket::connect(opened, address).map_err(BeginError::Theirs)?;
+        Async::new_nonblocking(connecting).map_err(BeginError::Ours)
+    }
+
+    fn note_failure(&self, address: SocketAddr, error: &io::Error, theirs: bool, at: u128) -> ConnectFailure {
+        let kind = classify(error);
+        log::debug!("dial: {address} failed at {at} ms: {kind} ({error})");
+        if theirs {
+            self.trouble(address, Trouble::Failed(kind));
+        }
+        kind
+    }
+
+    fn trouble(&self, address: SocketAddr, trouble: Trouble) {
+        let now = clock::now();
+        let mut health = self.health.borrow_mut();
+        health.handle_trouble(address, trouble, now, random());
+        log::debug!("dial: {address}: {}", Remembered(health.report(address, now)));
+    }
+
+    fn falls_back(&self, address: SocketAddr, addresses: &[SocketAddr]) -> bool {
+        let (health, now) = (self.health.borrow(), clock::now());
+        let in_trouble = |address: &SocketAddr| health.standing(*address, now) >= Standing::Unproven;
+        let mut ipv6 = addresses.iter().filter(|address| address.is_ipv6());
+        address.is_ipv4() && ipv6.any(in_trouble)
+    }
+
+    /// A warm connection to an address that is not in trouble.
+    fn take(&self, dc: DcId, addresses: &[SocketAddr]) -> Option<Connected> {
+        let now = clock::now();
+        let health = self.health.borrow();
+        let good =
+            |address| addresses.contains(&address) && health.standing(address, now) < Standing::Unproven;
+        let (connection, address) = self.warm.borrow_mut().take(dc, good, now)?;
+        log::debug!("dial: {address} chosen: a warm connection of DC {dc}");
+        Some(Connected {
+            connection,
+            address,
+            ipv6_fallback: self.falls_back(address, addresses),
+            warm: true,
+        })
+    }
+
+    /// Lets an address that has cooled down prove itself; nobody waits for it.
+    fn probe(self: &Rc<Self>, addresses: &[SocketAddr], now: Instant) {
+        let probed = self.health.borrow_mut().poll_probe(addresses, now, random());
+        if let Some(address) = probed {
+            let dialer = self.clone();
+            let probe = async move {
+                log::debug!("dial: {address} has cooled down: does it connect?");
+                dialer.race(&[address], &[], &mut |_, _| {}).await;
+            };
+            self.executor.spawn(probe).detach();
+        }
+    }
+
+    /// Makes warm connections for `dc` until there are enough or none can be made.
+    fn fill(self: &Rc<Self>, dc: DcId) {
+        let begins = self
+            .warm
+            .borrow_mut()
+            .begin_fill(dc, self.prewarm(), clock::now());
+        if begins {
+            let dialer = self.clone();
+            let filling = async move {
+                while dialer.fill_one(dc).await {}
+                dialer.warm.borrow_mut().end_fill(dc);
+            };
+            self.executor.spawn(filling).detach();
+        }
+    }
+
+    async fn fill_one(self: &Rc<Self>, dc: DcId) -> bool {
+        let now = clock::now();
+        let Some(wanted) = self.warm.borrow().wanted(dc, self.prewarm(), now) else {
+            return false;
+        };
+        let usable = self.usable(&wanted.addresses);
+        let cooling = |address: &SocketAddr| self.report(*address, now).standing == Standing::Cooling;
+        if usable.iter().all(cooling) {
+            return false;
+        }
+        let Some((connection, address)) = self.race(&usable, &[], &mut |_, _| {}).await else {
+            return false;
+        };
+        let times = (clock::now(), random());
+        self.warm
+            .borrow_mut()
+            .put(dc, &wanted, connection, address, self.prewarm(), times);
+        if !self.watched.replace(true) {
+            self.executor.spawn(Dialer::watch(Rc::downgrade(self))).detach();
+        }
+        true
+    }
+
+    /// Closes warm connections that have grown old and has them renewed, for as long as there are any.
+    async fn watch(dialer: Weak<Dialer>) {
+        let next_expiry = || dialer.upgrade()?.warm.borrow().next_expiry();
+        while let Some(at) = next_expiry() {
+            Timer::at(at).await;
+            let Some(dialer) = dialer.upgrade() else { return };
+            let again = dialer.warm.borrow_mut().expire(clock::now());
+            for dc in again {
+                dialer.fill(dc);
+            }
+        }
+        if let Some(dialer) = dialer.upgrade() {
+            dialer.watched.set(false);
+        }
+    }
+
+    fn options(&self) -> Rc<DialOptions> {
+        self.options.borrow().clone()
+    }
+
+    fn prewarm(&self) -> usize {
+        self.options.borrow().prewarm.try_into().unwrap_or(usize::MAX)
+    }
+
+    fn usable(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+        let prefer = self.options.borrow().prefer_ipv6;
+        let allowed = |address: &&SocketAddr| attempts::allowed(**address, prefer);
+        addresses.iter().filter(allowed).copied().collect()
+    }
+}
+
+/// Whose fault it is that an attempt could not even begin.
+enum BeginError {
+    Ours(io::Error),
+    Theirs(io::Error),
+}
+
+/// Waits until a socket has an outcome (which one is the answer) or the timer has fired.
+async fn event(open: &[(SocketAddr, Async<TcpStream>)], timer: &mut Timer) -> Option<usize> {
+    poll_fn(|context| {
+        for (at, (_, connection)) in open.iter().enumerate() {
+            // An error of the reactor shows in the outcome as well.
+            if connection.poll_writable(context).is_ready() {
+                return Poll::Ready(Some(at));
+            }
+        }
+        Pin::new(&mut *timer).poll(context).map(|_| None)
+    })
+    .await
+}
+
+/// What is remembered of an address, for the log.
+struct Remembered(Report);
+
+impl fmt::Display for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        f.write_str(match report.standing {
+            Standing::Healthy => "healthy",
+            Standing::Untried => "untried",
+            Standing::Unproven => "has cooled down",
+            Standing::Cooling => "cooling",
+        })?;
+        if let Some(rtt) = report.rtt {
+            write!(f, ", {} ms", rtt.as_millis())?;
+        }
+        if let Some(retry_in) = report.retry_in {
+            write!(f, " for {} ms", retry_in.as_millis())?;
+        }
+        Ok(())
+    }
+}
+
+fn random() -> u32 {
+    // Without randomness the kernel is in no state to connect anywhere; jitter is the least of it.
+    getrandom::u32().unwrap_or_default()
+}
+
+fn classify(error: &io::Error) -> ConnectFailure {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => ConnectFailure::Refused,
+        ErrorKind::TimedOut => ConnectFailure::Timeout,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
+            ConnectFailure::Unreachable
+        }
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => ConnectFailure::Reset,
+        _ => ConnectFailure::Other,
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests are the outside world: they connect"
+)]
+mod tests;

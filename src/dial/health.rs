@@ -1,0 +1,391 @@
+//! What is remembered of each address, so that no two sessions pay for the same bad one.
+//!
+//! An address in trouble cools down: other addresses go before it, first for about 2 s and, if it is still in trouble
+//! after that, for twice as long each time, up to 5 min. Everything that happens during one cool-down is one trouble,
+//! however many sessions it hits. When the cool-down is over the address may prove itself ([`Health::poll_probe`]); until
+//! it has, it stays behind those that are known to work and those that nobody has tried.
+//!
+//! An address that accepts connections and then does not answer is not healed by accepting another one: only an answer
+//! does that ([`Health::handle_answered`]).
+//!
+//! Promise: at most `CAPACITY` addresses are remembered, and nothing here waits, asks a clock or draws a number.
+
+use crate::close::ConnectFailure;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// 256 records × 104 bytes = 26 KiB. The built-in table has about twenty addresses; the fronted site adds its own.
+const CAPACITY: usize = 256;
+const FIRST_COOL_DOWN: Duration = Duration::from_secs(2);
+const LONGEST_COOL_DOWN: Duration = Duration::from_secs(300);
+
+/// What is wrong with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// An attempt to connect failed.
+    Failed(ConnectFailure),
+    /// Another address was begun later and connected earlier.
+    Overtaken,
+    /// It accepted a connection, and then was silent or closed without an answer.
+    Unanswered,
+}
+
+impl Trouble {
+    /// For the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed(kind) => kind.name(),
+            Self::Overtaken => "overtaken",
+            Self::Unanswered => "unanswered",
+        }
+    }
+
+    /// The word of the statistics that comes nearest: no answer in time.
+    #[must_use]
+    pub const fn as_failure(self) -> ConnectFailure {
+        match self {
+            Self::Failed(kind) => kind,
+            Self::Overtaken | Self::Unanswered => ConnectFailure::Timeout,
+        }
+    }
+}
+
+/// Where an address stands among others: the smaller, the earlier it is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It worked last time.
+    Healthy,
+    /// Nothing is known.
+    Untried,
+    /// It was in trouble, has cooled down and has not proven itself yet.
+    Unproven,
+    /// It is in trouble.
+    Cooling,
+}
+
+/// What is known of one address, for the statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Where it stands. The statistics call both `Unproven` and `Cooling` cooling.
+    pub standing: Standing,
+    /// How long connecting takes, smoothed.
+    pub rtt: Option<Duration>,
+    /// Troubles since it worked last.
+    pub failures: u32,
+    /// The latest trouble, even if it works again.
+    pub last_error: Option<ConnectFailure>,
+    /// While cooling: what is left of it.
+    pub retry_in: Option<Duration>,
+}
+
+struct Record {
+    address: SocketAddr,
+    srtt: Option<Duration>,
+    /// Not zero: in trouble.
+    failures: u32,
+    /// How many cool-downs in a row.
+    cool_downs: u32,
+    cool_until: Instant,
+    last: Option<Trouble>,
+    /// The last time that anything was noted.
+    noted: Instant,
+}
+
+impl Record {
+    fn standing(&self, now: Instant) -> Standing {
+        if self.failures == 0 {
+            Standing::Healthy
+        } else if self.cool_until > now {
+            Standing::Cooling
+        } else {
+            Standing::Unproven
+        }
+    }
+
+    fn heal(&mut self) {
+        (self.failures, self.cool_downs) = (0, 0);
+    }
+
+    /// The next cool-down, a little shorter than the doubling says, so that not everything is tried again at once.
+    fn cool(&mut self, now: Instant, random: u32) {
+        let doubled = FIRST_COOL_DOWN.saturating_mul(1 << self.cool_downs.min(16));
+        let span = jittered(doubled.min(LONGEST_COOL_DOWN), random);
+        self.cool_downs = self.cool_downs.saturating_add(1);
+        self.cool_until = now.checked_add(span).unwrap_or(now);
+    }
+}
+
+/// Between three quarters of `longest` and all of it.
+pub(super) fn jittered(longest: Duration, random: u32) -> Duration {
+    longest - longest / 4 / 256 * (random >> 24)
+}
+
+/// What is remembered of all addresses.
+///
+/// `handle_*` take in what happened. [`super::attempts::Race`] asks for the [`Standing`]s, and whoever drives it asks
+/// [`Health::poll_probe`] when a session has got its connection.
+#[derive(Default)]
+pub struct Health {
+    records: Vec<Record>,
+}
+
+impl Health {
+    /// An attempt connected after `rtt`.
+    pub fn handle_connected(&mut self, address: SocketAddr, rtt: Duration, now: Instant) {
+        let record = self.note(address, now);
+        // RFC 6298, 2.3: an eighth of what is new.
+        record.srtt = Some(match record.srtt {
+            Some(srtt) => srtt - srtt / 8 + rtt / 8,
+            None => rtt,
+        });
+        if record.last != Some(Trouble::Unanswered) {
+            record.heal();
+        }
+    }
+
+    /// An address that accepted a connection also answered.
+    pub fn handle_answered(&mut self, address: SocketAddr, now: Instant) {
+        if self.find(address).is_some() {
+            self.note(address, now).heal();
+        }
+    }
+
+    /// Something went wrong.
+    pub fn handle_trouble(&mut self, address: SocketAddr, trouble: Trouble, now: Instant, random: u32) {
+        let record = self.note(address, now);
+        if record.standing(now) != Standing::Cooling {
+            record.cool(now, random);
+        }
+        // Being slow besides is no news, and must not hide that only an answer can heal it.
+        if record.failures == 0 || trouble != Trouble::Overtaken {
+            record.last = Some(trouble);
+        }
+        record.failures = record.failures.saturating_add(1);
+    }
+
+    /// The next of `addresses` that has cooled down and may prove itself by being connected to, apart from any session.
+    /// It is not named again before another cool-down. One that did not answer cannot prove itself in this way.
+    pub fn poll_probe(&mut self, addresses: &[SocketAddr], now: Instant, random: u32) -> Option<SocketAddr> {
+        let record = self.records.iter_mut().find(|record| {
+            addresses.contains(&record.address)
+                && record.standing(now) == Standing::Unproven
+                && record.last != Some(Trouble::Unanswered)
+        })?;
+        record.cool(now, random);
+        Some(record.address)
+    }
+
+    /// Forgets all troubles: the way to the addresses is another one now. What is known of the healthy ones stays,
+    /// so that they go before all others again.
+    pub fn forget(&mut self) {
+        self.records.retain(|record| record.failures == 0);
+    }
+
+    /// Forgets addresses that nobody needs any more.
+    pub fn retain(&mut self, mut needed: impl FnMut(SocketAddr) -> bool) {
+        self.records.retain(|record| needed(record.address));
+    }
+
+    /// Where an address stands.
+    #[must_use]
+    pub fn standing(&self, address: SocketAddr, now: Instant) -> Standing {
+        self.find(address)
+            .map_or(Standing::Untried, |record| record.standing(now))
+    }
+
+    /// All that is known of an address.
+    #[must_use]
+    pub fn report(&self, address: SocketAddr, now: Instant) -> Report {
+        let record = self.find(address);
+        let standing = self.standing(address, now);
+        Report {
+            standing,
+            rtt: record.and_then(|record| record.srtt),
+            failures: record.map_or(0, |record| record.failures),
+            last_error: record.and_then(|record| record.last).map(Trouble::as_failure),
+            retry_in: record
+                .filter(|_| standing == Standing::Cooling)
+                .map(|record| record.cool_until.saturating_duration_since(now)),
+        }
+    }
+
+    /// What orders addresses of the same standing: the smaller, the earlier.
+    pub(super) fn weight(&self, address: SocketAddr, now: Instant) -> u32 {
+        let millis = |span: Duration| u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
+        match self.report(address, now) {
+            Report {
+                standing: Standing::Healthy,
+                rtt,
+                ..
+            } => rtt.map_or(0, millis),
+            // Who learnt from one data centre that IPv6 leads nowhere need not learn it from the next one again.
+            Report {
+                standing: Standing::Untried,
+                ..
+            } => self.in_doubt(address.is_ipv4()).into(),
+            Report { retry_in, .. } => retry_in.map_or(0, millis),
+        }
+    }
+
+    /// Whether no address of a family works and some do not.
+    fn in_doubt(&self, ipv4: bool) -> bool {
+        let mut family = self
+            .records
+            .iter()
+            .filter(|record| record.address.is_ipv4() == ipv4)
+            .peekable();
+        family.peek().is_some() && family.all(|record| record.failures > 0)
+    }
+
+    fn find(&self, address: SocketAddr) -> Option<&Record> {
+        self.records.iter().find(|record| record.address == address)
+    }
+
+    /// The record of an address, made on first use; the one that was not needed for longest makes room.
+    fn note(&mut self, address: SocketAddr, now: Instant) -> &mut Record {
+        let known = self.records.iter().position(|record| record.address == address);
+        let at = known.unwrap_or_else(|| {
+            if self.records.len() >= CAPACITY {
+                let oldest = (0..self.records.len()).min_by_key(|&at| self.records[at].noted);
+                self.records.swap_remove(oldest.expect("it is full"));
+            }
+            self.records.push(Record {
+                address,
+                srtt: None,
+                failures: 0,
+                cool_downs: 0,
+                cool_until: now,
+                last: None,
+                noted: now,
+            });
+            self.records.len() - 1
+        });
+        let record = &mut self.records[at];
+        record.noted = now;
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clock;
+
+    const REFUSED: Trouble = Trouble::Failed(ConnectFailure::Refused);
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 443))
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn the_round_trip_is_smoothed() {
+        let (mut health, now) = (Health::default(), clock::now());
+        health.handle_connected(address(1), Duration::from_millis(80), now);
+        health.handle_connected(address(1), Duration::from_millis(160), now);
+        assert_eq!(
+            health.report(address(1), now).rtt,
+            Some(Duration::from_millis(90))
+        );
+    }
+
+    #[test]
+    fn cool_downs_double_up_to_five_minutes_and_one_success_ends_them() {
+        let (mut health, mut now) = (Health::default(), clock::now());
+        for expected in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            health.handle_trouble(address(1), REFUSED, now, 0);
+            let report = health.report(address(1), now);
+            assert_eq!(report.retry_in, Some(secs(expected)));
+            now += secs(expected);
+            assert_eq!(health.standing(address(1), now), Standing::Unproven);
+        }
+        assert_eq!(health.report(address(1), now).failures, 10);
+        health.handle_connected(address(1), secs(1), now);
+        let report = health.report(address(1), now);
+        assert_eq!(
+            (report.standing, report.failures, report.retry_in),
+            (Standing::Healthy, 0, None)
+        );
+        assert_eq!(report.last_error, Some(ConnectFailure::Refused));
+        health.handle_trouble(address(1), REFUSED, now, 0);
+        assert_eq!(health.report(address(1), now).retry_in, Some(secs(2)));
+    }
+
+    #[test]
+    fn a_trouble_that_hits_many_sessions_is_one() {
+        let (mut health, now) = (Health::default(), clock::now());
+        for _ in 0..200 {
+            health.handle_trouble(address(1), REFUSED, now, u32::MAX);
+        }
+        let report = health.report(address(1), now);
+        assert_eq!(report.failures, 200);
+        assert!(
+            report
+                .retry_in
+                .is_some_and(|span| span <= secs(2) && span >= secs(1))
+        );
+    }
+
+    #[test]
+    fn jitter_takes_away_a_quarter_at_most() {
+        assert_eq!(jittered(secs(4), 0), secs(4));
+        let shortest = jittered(secs(4), u32::MAX);
+        assert!(
+            shortest >= secs(3) && shortest < Duration::from_millis(3010),
+            "{shortest:?}"
+        );
+    }
+
+    #[test]
+    fn accepting_does_not_heal_an_address_that_did_not_answer() {
+        let (mut health, now) = (Health::default(), clock::now());
+        health.handle_connected(address(1), secs(1), now);
+        health.handle_trouble(address(1), Trouble::Unanswered, now, 0);
+        health.handle_trouble(address(1), Trouble::Overtaken, now, 0);
+        health.handle_connected(address(1), secs(1), now);
+        assert_eq!(health.standing(address(1), now), Standing::Cooling);
+        assert_eq!(health.poll_probe(&[address(1)], now + secs(3), 0), None);
+        health.handle_answered(address(1), now);
+        assert_eq!(health.standing(address(1), now), Standing::Healthy);
+    }
+
+    #[test]
+    fn an_address_that_cooled_down_is_probed_once_per_cool_down() {
+        let (mut health, now) = (Health::default(), clock::now());
+        health.handle_trouble(address(1), Trouble::Overtaken, now, 0);
+        let all = [address(2), address(1)];
+        assert_eq!(health.poll_probe(&all, now, 0), None, "still cooling");
+        assert_eq!(health.poll_probe(&all, now + secs(2), 0), Some(address(1)));
+        assert_eq!(health.poll_probe(&all, now + secs(5), 0), None);
+        assert_eq!(health.poll_probe(&all, now + secs(6), 0), Some(address(1)));
+    }
+
+    #[test]
+    fn a_change_of_the_way_forgets_troubles_and_keeps_what_works() {
+        let (mut health, now) = (Health::default(), clock::now());
+        health.handle_trouble(address(1), REFUSED, now, 0);
+        health.handle_connected(address(2), secs(1), now);
+        health.forget();
+        assert_eq!(health.standing(address(1), now), Standing::Untried);
+        assert_eq!(health.standing(address(2), now), Standing::Healthy);
+        health.retain(|_| false);
+        assert_eq!(health.standing(address(2), now), Standing::Untried);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_longest_unneeded_goes_first() {
+        let (mut health, now) = (Health::default(), clock::now());
+        for n in 0..2000_u16 {
+            let at = now + Duration::from_millis(n.into());
+            let [high, low] = n.to_be_bytes();
+            health.handle_connected(SocketAddr::from(([127, 1, high, low], 1)), secs(1), at);
+            health.handle_connected(address(1), secs(1), at);
+        }
+        assert_eq!(health.records.len(), CAPACITY);
+        assert_eq!(health.standing(address(1), now), Standing::Healthy);
+    }
+}
