@@ -1,0 +1,490 @@
+//! A session, from the first byte to the last: authenticate, dial, relay, close.
+//!
+//! Read `Session::run` first. Two promises hold whatever happens: every byte that arrived from one side is written to
+//! the other before its end is passed on, and every session ends with exactly one [`CloseReason`].
+
+pub mod half;
+pub mod opening;
+pub mod passthrough;
+pub mod pulse;
+pub mod replay;
+pub mod settle;
+
+use crate::close::{CloseReason, Side};
+use crate::dc::{DcId, Table};
+use crate::dial::attempts::Rounds;
+use crate::dial::{Connected, Dialer};
+use crate::pool::BufferPool;
+use crate::stats::{SessionStats, Stats, UserStats};
+use crate::sys::{clock, socket};
+use async_io::Async;
+use half::{Half, HalfEnd, Treatment};
+use opening::{Openings, Outcome, Ticket};
+use passthrough::Front;
+use pulse::{Pulse, Pulses};
+use replay::ReplayWindow;
+use settle::{Farewell, settle};
+use smol::LocalExecutor;
+use smol::future::{self, FutureExt as _};
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+use wire::accept::{Clock, Opening, Policy};
+use wire::cipher::Stream;
+use wire::obfuscated2::DcInit;
+use wire::secret::Secret;
+use wire::{Mode, Modes};
+
+/// What outlives a change of the configuration.
+pub struct Shared {
+    /// Runs every task of the relay.
+    pub executor: Rc<LocalExecutor<'static>>,
+    /// Connects to data centres, and remembers how that went.
+    pub dialer: Rc<Dialer>,
+    /// The counters.
+    pub stats: Rc<Stats>,
+    /// The memory of relayed bytes.
+    pub pool: BufferPool,
+    /// Openings seen before.
+    pub replay: RefCell<ReplayWindow>,
+    /// Connections that have not said who they are.
+    pub openings: Rc<Openings>,
+    /// Live sessions.
+    pub pulses: Rc<Pulses>,
+    /// Live connections to the fronted site.
+    pub fronted: Rc<Pulses>,
+    /// How a hello's time is judged at present.
+    pub clock: Cell<Clock>,
+    /// The length that our answer's encrypted record varies around: one site's certificates have one length.
+    pub flight_len: usize,
+    /// The first unknown DCs that clients asked for: each is logged once, and whoever makes up many fills no log.
+    pub unknown: RefCell<heapless::Vec<DcId, 8>>,
+    /// What openings are read into; never held across a wait.
+    pub scratch: RefCell<Box<[u8]>>,
+}
+
+/// A user, as sessions need to know one.
+pub struct User {
+    /// The name in UCI.
+    pub name: Rc<str>,
+    /// The key.
+    pub secret: Secret,
+    /// Switched on.
+    pub enabled: bool,
+    /// Unix seconds after which the user is refused.
+    pub expires: Option<u64>,
+    /// Sessions at a time.
+    pub max_sessions: Option<u64>,
+    /// Bytes in both directions.
+    pub quota: Option<u64>,
+    /// Counters.
+    pub stats: Rc<UserStats>,
+}
+
+/// What the configuration says. Each connection keeps the one it began with.
+pub struct Context {
+    /// What all configurations have in common.
+    pub shared: Rc<Shared>,
+    /// The users.
+    pub users: Vec<User>,
+    /// Their secrets, in the same order.
+    pub secrets: Vec<Secret>,
+    /// What clients may come as.
+    pub modes: Modes,
+    /// Downloads pass without being encrypted again.
+    pub fast_mode: bool,
+    /// The server name that hellos must have.
+    pub front_domain: Option<String>,
+    /// Where strangers are sent.
+    pub front: Option<Rc<Front>>,
+    /// For a whole opening.
+    pub handshake_timeout: Option<Duration>,
+    /// Sessions at a time.
+    pub max_sessions: u64,
+    /// Sessions at a time from one address.
+    pub max_sessions_per_ip: Option<usize>,
+    /// The data centres.
+    pub dcs: Table,
+    /// Connects to them.
+    pub dialer: Rc<Dialer>,
+}
+
+/// A connection just accepted.
+pub struct Taken {
+    /// The connection.
+    pub connection: Async<TcpStream>,
+    /// Where it comes from.
+    pub client: IpAddr,
+}
+
+impl Shared {
+    fn log_unknown(&self, dc: DcId) {
+        let mut known = self.unknown.borrow_mut();
+        if !known.contains(&dc) && known.push(dc).is_ok() {
+            log::warn!("unknown DC {dc}: refused (a 'dc' section can name its addresses)");
+        }
+    }
+}
+
+impl Context {
+    fn policy(&self) -> Policy<'_> {
+        Policy {
+            secrets: &self.secrets,
+            modes: self.modes,
+            front_domain: self.front_domain.as_deref(),
+            clock: self.shared.clock.get(),
+        }
+    }
+
+    /// The length of the next answer's encrypted record.
+    fn flight_len(&self) -> usize {
+        let mut jitter = [0];
+        opening::fill(&mut jitter);
+        self.shared.flight_len + usize::from(jitter[0] % 16)
+    }
+
+    /// Why `user` may not begin another session from `client`.
+    fn refuse(&self, user: &User, client: IpAddr) -> Option<CloseReason> {
+        let stats = &user.stats;
+        let used = stats.up.get().saturating_add(stats.down.get());
+        if !user.enabled {
+            return Some(CloseReason::UserDisabled);
+        }
+        if user
+            .expires
+            .is_some_and(|expires| self.clock_is_believed() && u64::from(clock::unix_now()) >= expires)
+        {
+            return Some(CloseReason::Expired);
+        }
+        if user.quota.is_some_and(|quota| used >= quota) {
+            return Some(CloseReason::Quota);
+        }
+        // The session that asks is counted already.
+        let same_ip = |pulse: &Pulse| pulse.client == client;
+        let limited = self.shared.stats.sessions_active() > self.max_sessions
+            || user.max_sessions.is_some_and(|limit| stats.active.get() > limit)
+            || self
+                .max_sessions_per_ip
+                .is_some_and(|limit| self.shared.pulses.count(same_ip) > limit);
+        limited.then_some(CloseReason::Limit)
+    }
+
+    fn clock_is_believed(&self) -> bool {
+        self.shared.clock.get() != Clock::Unknown
+    }
+}
+
+/// Serves one connection: finds out who it is, and hands it on to a task of the right size.
+pub async fn serve(taken: Taken, context: Rc<Context>, ticket: Ticket) {
+    let executor = context.shared.executor.clone();
+    // Boxed, so that this memory is gone when the long part begins.
+    let outcome = Box::pin(opening::authenticate(&taken, &context, &ticket)).await;
+    drop(ticket);
+    match outcome {
+        Outcome::Client(opening) => executor.spawn(Session::run(taken, opening, context)).detach(),
+        Outcome::Stranger(bytes) => {
+            if let Some(front) = context.front.clone() {
+                executor
+                    .spawn(front.show(taken, bytes, context.shared.clone()))
+                    .detach();
+            }
+        }
+        Outcome::Gone => {}
+    }
+}
+
+/// A client that said who it is, on its way to a DC.
+struct Session {
+    client: Async<TcpStream>,
+    context: Rc<Context>,
+    stats: Rc<SessionStats>,
+    pulse: Rc<Pulse>,
+}
+
+impl Session {
+    async fn run(taken: Taken, opening: Box<Opening>, context: Rc<Context>) {
+        let begun = clock::now();
+        let user = &context.users[opening.user];
+        let pulse = context.shared.pulses.begin(user.name.clone(), taken.client);
+        let dc = DcId::from_wire(opening.dc);
+        let addresses = context.dcs.lookup(dc).map(<[SocketAddr]>::to_vec);
+        let stats = &context.shared.stats;
+        let stats = SessionStats::begin(stats, user.stats.clone(), stats.dc(dc), taken.client, begun);
+        let refused = context.refuse(user, taken.client);
+        let session = Session {
+            client: taken.connection,
+            context,
+            stats,
+            pulse,
+        };
+        if let Some(reason) = refused {
+            return settle(session.end(reason), Farewell::Finish).await;
+        }
+        let Some(addresses) = addresses else {
+            session.context.shared.log_unknown(dc);
+            return settle(session.end(CloseReason::UnknownDc), Farewell::Finish).await;
+        };
+        socket::tune(session.client.get_ref());
+        let connected = match session.dial(dc, &addresses).await {
+            Ok(connected) => connected,
+            Err(reason) => return settle(session.end(reason), Farewell::Finish).await,
+        };
+        let Connected {
+            connection: dc,
+            address,
+            warm,
+            ipv6_fallback,
+        } = connected;
+        session.stats.connected(address);
+        if ipv6_fallback {
+            session.context.shared.stats.ipv6_fallback();
+        }
+        let relayed = session.relay(&dc, address, opening).await;
+        let Relayed {
+            reason,
+            client,
+            dc: dc_farewell,
+        } = relayed;
+        if reason.by() == Side::Dc && session.stats.up() > 0 && session.stats.down() == 0 {
+            // It took a question and went without an answer: the next session had better ask elsewhere first.
+            session.context.dialer.suspect(address, warm);
+        }
+        let executor = session.context.shared.executor.clone();
+        let connection = session.end(reason);
+        if let Some(farewell) = dc_farewell {
+            executor.spawn(settle(dc, farewell)).detach();
+        }
+        if let Some(farewell) = client {
+            settle(connection, farewell).await;
+        }
+    }
+
+    async fn dial(&self, dc: DcId, addresses: &[SocketAddr]) -> Result<Connected, CloseReason> {
+        let dialing = async {
+            let mut rounds = Rounds::default();
+            let mut failed = |_, kind| self.stats.connect_failed(kind);
+            let connecting = self
+                .context
+                .dialer
+                .connect(Some(dc), addresses, &mut rounds, &mut failed);
+            connecting.await.map_err(|_| CloseReason::ConnectFailed)
+        };
+        let ended = async { Err(self.pulse.ended().await) };
+        dialing.or(ended).await
+    }
+
+    /// Moves bytes until both directions have ended, or the session is ended from outside.
+    async fn relay(&self, dc: &Async<TcpStream>, address: SocketAddr, opening: Box<Opening>) -> Relayed {
+        let Opening {
+            mode,
+            tag,
+            dc: id,
+            up,
+            down,
+            records,
+            ..
+        } = *opening;
+        let init = if self.context.fast_mode {
+            DcInit::fast(tag, id, &down, &mut opening::fill)
+        } else {
+            DcInit::new(tag, id, &mut opening::fill)
+        };
+        let recrypt_down = (!self.context.fast_mode).then(|| (Stream::new(&init.down), Stream::new(&down)));
+        let half = |from, to, treatment, moved| Half {
+            from,
+            to,
+            treatment,
+            pool: &self.context.shared.pool,
+            pulse: &self.pulse,
+            moved,
+        };
+        let moved_up = |len| self.stats.moved_up(len);
+        let moved_down = |len| {
+            if self.stats.down() == 0 {
+                self.context.dialer.answered(address);
+            }
+            self.stats.moved_down(len);
+        };
+        let up = Treatment {
+            unwrap: records,
+            recrypt: Some((up, init.up)),
+            wrap: false,
+        };
+        let down = Treatment {
+            unwrap: None,
+            recrypt: recrypt_down,
+            wrap: mode == Mode::Ee,
+        };
+        let up = half(&self.client, dc, up, &moved_up);
+        let down = half(dc, &self.client, down, &moved_down);
+
+        let course = Course::default();
+        let both = self.both(up.run(&init.header), down.run(&[]), &course);
+        let ended = async { course.note(self.pulse.ended().await) };
+        both.or(ended).await;
+        course.end()
+    }
+
+    /// Runs the two halves until both have ended, or one of them has ended the whole session.
+    async fn both(
+        &self,
+        up: impl Future<Output = HalfEnd>,
+        down: impl Future<Output = HalfEnd>,
+        course: &Course,
+    ) {
+        let up = async {
+            match up.await {
+                HalfEnd::Finished => course.note(CloseReason::ClientClosed),
+                HalfEnd::ReadFailed(error) => {
+                    course.note(client_failed(&error));
+                    course.dc.set(Some(Farewell::Reset));
+                    return Err(Over);
+                }
+                HalfEnd::BadRecord => {
+                    log::debug!("client={} sends no TLS records", self.pulse.client);
+                    course.note(CloseReason::Error);
+                    course.client.set(Some(Farewell::Finish));
+                    return Err(Over);
+                }
+                HalfEnd::WriteFailed(error) => {
+                    // The DC takes no more, but what it sent before must still reach the client; and the client must
+                    // not be stuck with bytes that nobody takes.
+                    course.note(dc_failed(&error));
+                    course.client.set(Some(farewell_after(&error)));
+                    self.pulse.half_closed();
+                    half::discard(&self.client)
+                        .or(course.down_finished.raised())
+                        .await;
+                    return Ok(());
+                }
+            }
+            self.pulse.half_closed();
+            Ok(())
+        };
+        let down = async {
+            match down.await {
+                HalfEnd::Finished => course.note(CloseReason::DcClosed),
+                HalfEnd::ReadFailed(error) => {
+                    course.note(dc_failed(&error));
+                    course.client.set(Some(Farewell::Reset));
+                    return Err(Over);
+                }
+                HalfEnd::BadRecord => return Err(Over),
+                HalfEnd::WriteFailed(error) => {
+                    // The client takes no more, but what it sent before must still reach the DC.
+                    course.note(client_failed(&error));
+                    course.dc.set(Some(farewell_after(&error)));
+                }
+            }
+            self.pulse.half_closed();
+            course.down_finished.raise();
+            Ok(())
+        };
+        let _: Result<_, Over> = future::try_zip(up, down).await;
+    }
+
+    /// Counts and logs the end; the client's connection is all that is left.
+    fn end(self, reason: CloseReason) -> Async<TcpStream> {
+        let Session { client, stats, .. } = self;
+        stats.end(reason, clock::now());
+        client
+    }
+}
+
+/// One half has ended the whole session.
+struct Over;
+
+/// What the two halves have found out so far.
+#[derive(Default)]
+struct Course {
+    /// The first end of all: the session's.
+    reason: Cell<Option<CloseReason>>,
+    /// What is still to be said to the client,
+    client: Cell<Option<Farewell>>,
+    /// and to the DC. Nothing where both directions ended with FIN.
+    dc: Cell<Option<Farewell>>,
+    down_finished: Flag,
+}
+
+/// How the relaying of a session ended.
+struct Relayed {
+    reason: CloseReason,
+    client: Option<Farewell>,
+    dc: Option<Farewell>,
+}
+
+impl Course {
+    fn note(&self, reason: CloseReason) {
+        if self.reason.get().is_none() {
+            self.reason.set(Some(reason));
+        }
+    }
+
+    fn end(&self) -> Relayed {
+        let reason = self.reason.get().unwrap_or(CloseReason::Error);
+        Relayed {
+            reason,
+            client: self.client.get(),
+            dc: self.dc.get(),
+        }
+    }
+}
+
+/// Something that happens once, and somebody who waits for it.
+#[derive(Default)]
+struct Flag {
+    raised: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Flag {
+    fn raise(&self) {
+        self.raised.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn raised(&self) -> impl Future<Output = ()> + '_ {
+        std::future::poll_fn(|context| {
+            if self.raised.get() {
+                return Poll::Ready(());
+            }
+            self.waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+    }
+}
+
+fn client_failed(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        ErrorKind::BrokenPipe => CloseReason::ClientClosed,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => CloseReason::ClientReset,
+        ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            CloseReason::ClientTimeout
+        }
+        _ => CloseReason::Error,
+    }
+}
+
+fn dc_failed(error: &io::Error) -> CloseReason {
+    match client_failed(error) {
+        CloseReason::ClientClosed => CloseReason::DcClosed,
+        CloseReason::ClientReset => CloseReason::DcReset,
+        CloseReason::ClientTimeout => CloseReason::DcTimeout,
+        other => other,
+    }
+}
+
+/// What the other side is told when writing to this one failed. A peer that had closed before answers with a reset too,
+/// but then the kernel calls it a broken pipe.
+fn farewell_after(error: &io::Error) -> Farewell {
+    if error.kind() == ErrorKind::BrokenPipe {
+        Farewell::Finish
+    } else {
+        Farewell::Reset
+    }
+}

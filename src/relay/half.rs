@@ -1,0 +1,196 @@
+//! One direction of a session: read, unwrap, recrypt in place, wrap, write.
+//!
+//! A half promises that every byte it has read is written before it reports how it ended, unless writing itself fails.
+//! It holds a block of the pool only while bytes are in hand.
+
+use crate::pool::{Block, BufferPool};
+use crate::relay::pulse::Pulse;
+use async_io::Async;
+use smol::future;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
+use wire::cipher::{Stream, recrypt};
+use wire::faketls::record::{self, Unwrapper};
+
+/// Full blocks that one half moves before the others get their turn.
+const TURN: usize = 16;
+
+/// How a half ended.
+#[derive(Debug)]
+pub enum HalfEnd {
+    /// The sender has finished, and the receiver was told.
+    Finished,
+    /// Reading failed; all that had arrived was passed on.
+    ReadFailed(io::Error),
+    /// Writing failed.
+    WriteFailed(io::Error),
+    /// The client sends something that is no TLS record.
+    BadRecord,
+}
+
+/// What happens to the bytes on their way.
+#[derive(Debug, Default)]
+pub struct Treatment {
+    /// Take the payload out of TLS records.
+    pub unwrap: Option<Unwrapper>,
+    /// Take the first cipher off and put the second one on.
+    pub recrypt: Option<(Stream, Stream)>,
+    /// Put TLS records around.
+    pub wrap: bool,
+}
+
+/// One direction.
+pub struct Half<'a> {
+    /// Where the bytes come from,
+    pub from: &'a Async<TcpStream>,
+    /// and go to.
+    pub to: &'a Async<TcpStream>,
+    /// What happens to them.
+    pub treatment: Treatment,
+    /// Where they stand meanwhile.
+    pub pool: &'a BufferPool,
+    /// Told of every byte.
+    pub pulse: &'a Pulse,
+    /// Counts every byte of payload.
+    pub moved: &'a dyn Fn(usize),
+}
+
+impl Half<'_> {
+    /// Moves bytes until the direction ends. `head` goes before them, in one segment with the first of them if there
+    /// are any yet.
+    pub async fn run(mut self, head: &[u8]) -> HalfEnd {
+        match self.pump(head).await {
+            Ok(()) => {
+                let _ = self.to.get_ref().shutdown(Shutdown::Write);
+                HalfEnd::Finished
+            }
+            Err(end) => end,
+        }
+    }
+
+    async fn pump(&mut self, head: &[u8]) -> Result<(), HalfEnd> {
+        if !head.is_empty() && self.open(head).await? {
+            return Ok(());
+        }
+        loop {
+            self.from.readable().await.map_err(HalfEnd::ReadFailed)?;
+            let mut block = self.pool.take().await;
+            if self.drain(&mut block).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends `head` with whatever the client has sent by now.
+    async fn open(&mut self, head: &[u8]) -> Result<bool, HalfEnd> {
+        let Some(mut block) = self.pool.try_take().filter(|block| block.len() > 2 * head.len()) else {
+            self.write_all(head).await?;
+            return Ok(false);
+        };
+        block[..head.len()].copy_from_slice(head);
+        let mut range = 0..head.len();
+        let received = self.receive(&mut block[head.len()..]);
+        let finished = matches!(received, Ok(0));
+        let len = match received {
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => {
+                self.write_all(head).await?;
+                return Err(HalfEnd::ReadFailed(error));
+            }
+        };
+        let payload = self.treat(&mut block[head.len()..][..len])?;
+        let payload = head.len() + payload.start..head.len() + payload.end;
+        block.copy_within(payload.clone(), range.end);
+        range.end += payload.len();
+        self.write_all(&block[range]).await?;
+        (self.moved)(payload.len());
+        Ok(finished)
+    }
+
+    /// Reads and writes until there is nothing to read; `true` when there will never be anything again.
+    async fn drain(&mut self, block: &mut Block) -> Result<bool, HalfEnd> {
+        // Room for a record's header before the payload, so that both go out in one write without being moved.
+        let start = if self.treatment.wrap {
+            record::HEADER_LEN
+        } else {
+            0
+        };
+        let end = if self.treatment.wrap {
+            block.len().min(start + record::MAX_PAYLOAD)
+        } else {
+            block.len()
+        };
+        for _ in 0..TURN {
+            let len = match self.receive(&mut block[start..end]) {
+                Ok(0) => return Ok(true),
+                Ok(len) => len,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(HalfEnd::ReadFailed(error)),
+            };
+            let treated = self.treat(&mut block[start..start + len])?;
+            let mut range = start + treated.start..start + treated.end;
+            let payload_len = range.len();
+            if self.treatment.wrap && payload_len > 0 {
+                block[..start].copy_from_slice(&record::header(payload_len));
+                range.start = 0;
+            }
+            self.write_all(&block[range]).await?;
+            (self.moved)(payload_len);
+            if len < end - start {
+                // Less than there was room for: that was all. More will be announced by the reactor.
+                return Ok(false);
+            }
+        }
+        future::yield_now().await;
+        Ok(false)
+    }
+
+    fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.from.get_ref().read(room) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn treat(&mut self, bytes: &mut [u8]) -> Result<Range<usize>, HalfEnd> {
+        self.pulse.touch();
+        let range = match &mut self.treatment.unwrap {
+            Some(unwrapper) => unwrapper.unwrap_in_place(bytes).map_err(|_| HalfEnd::BadRecord)?,
+            None => 0..bytes.len(),
+        };
+        if let Some((from, to)) = &mut self.treatment.recrypt {
+            recrypt(from, to, &mut bytes[range.clone()]);
+        }
+        Ok(range)
+    }
+
+    async fn write_all(&self, mut bytes: &[u8]) -> Result<(), HalfEnd> {
+        while !bytes.is_empty() {
+            match self.to.get_ref().write(bytes) {
+                Ok(len) => {
+                    bytes = &bytes[len..];
+                    self.pulse.touch();
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.to.writable().await.map_err(HalfEnd::WriteFailed)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(HalfEnd::WriteFailed(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads and throws away until the sender has finished or failed, so that it is never blocked by us.
+pub async fn discard(from: &Async<TcpStream>) {
+    // The bytes live within the closure, so that the future does not carry them.
+    while matches!(
+        from.read_with(|mut socket| socket.read(&mut [0; 4096])).await,
+        Ok(1..)
+    ) {}
+}
