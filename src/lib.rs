@@ -1,1 +1,40 @@
-//! The relay.
+//! mtrelay: an MTProto (Telegram) proxy relay for OpenWrt routers.
+//!
+//! A session, as the bytes see it: accept → admit → authenticate (the `wire` crate: which user, which mode, which DC; or
+//! a stranger, who is shown the fronted site) → dial → relay (two halves, `up` and `down`) → close (one reason) →
+//! counters and one log line.
+//!
+//! Everything runs on one thread: router CPUs have few, slow cores, and 32-bit MIPS has no 64-bit atomics. Counters are
+//! `Cell`s, and there are no locks.
+//!
+//! | room | what it is | looks at |
+//! |---|---|---|
+//! | `main` | argv → exit code | `cli` |
+//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http` |
+//! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
+//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `dc`, `dial`'s options, `wire` |
+//! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
+//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `wire`, `dial`, `pool`, `stats`, `close`, `sys` |
+//! | [`dial`] | connections to data centres | `close`, `sys` |
+//! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
+//! | [`dc`] | ids and addresses of data centres | nothing of ours |
+//! | [`close`] | the words for every ending | nothing of ours |
+//! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc` |
+//! | [`http`] | /stats /metrics /status | `stats::snapshot` |
+//! | [`syslog`] | the `log` facade → /dev/log or stderr | nothing of ours |
+//! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
+//! | `wire` (crate) | the bytes: no sockets, no clock, no randomness | nothing of ours |
+
+pub mod cli;
+pub mod close;
+pub mod config;
+pub mod daemon;
+pub mod dc;
+pub mod dial;
+pub mod http;
+pub mod link;
+pub mod pool;
+pub mod relay;
+pub mod stats;
+pub mod sys;
+pub mod syslog;

@@ -1,0 +1,435 @@
+//! The daemon: listeners, admission, reload, drain. Owns the one executor on which everything runs.
+//!
+//! Nothing at start waits for names, for the fronted site or for the clock: the listeners are up first. A reload is
+//! built whole beside the running configuration and takes its place only if all of it is good.
+
+mod build;
+mod listen;
+
+use crate::close::CloseReason;
+use crate::config::{Config, DEFAULT_PATH, Problem};
+use crate::dial::health::Standing;
+use crate::http;
+use crate::link;
+use crate::relay::{Context, Shared};
+use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Snapshot};
+use crate::sys::{clock, process};
+use crate::syslog::{self, Target};
+use async_io::Timer;
+use async_signal::{Signal, Signals};
+use listen::Listeners;
+use smol::LocalExecutor;
+use smol::future::FutureExt as _;
+use smol::stream::StreamExt as _;
+use std::cell::RefCell;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How often silence, the clock and the memory are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often a drain looks whether the last session has gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// A relay that has seen this many sessions at once gives memory back when they have gone.
+const TRIM_AFTER: u64 = 32;
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// The file; `None` for the default one.
+    pub config: Option<PathBuf>,
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// Log to syslog instead of stderr.
+    pub syslog: bool,
+    /// Whom to become once the ports are bound.
+    pub user: Option<String>,
+}
+
+/// Why the daemon did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is wrong; each mistake is a line.
+    Config(Vec<String>),
+    /// The system refused something.
+    System(String),
+}
+
+/// Where the configuration comes from.
+enum Source {
+    File(PathBuf),
+    /// There is no file: everything is a default, with one user whose secret was drawn at start.
+    Fresh(Box<Config>),
+}
+
+/// The running daemon.
+struct Daemon {
+    source: Source,
+    run: Run,
+    started: Instant,
+    started_at: u32,
+    shared: Rc<Shared>,
+    current: RefCell<Rc<Current>>,
+    listeners: RefCell<Listeners>,
+    nofile: u64,
+}
+
+/// A configuration and what was made of it.
+struct Current {
+    config: Config,
+    context: Rc<Context>,
+}
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(run: Run) -> Result<(), StartError> {
+    let (source, config, warnings) = load(run.config.as_deref())?;
+    let level = log_level(&config, run.verbose);
+    let target = if run.syslog {
+        Target::Syslog
+    } else {
+        Target::Stderr
+    };
+    syslog::init(target, level).map_err(|error| StartError::System(format!("logging: {error}")))?;
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    if !config.enabled {
+        log::info!("disabled (option enabled '0'): nothing to do");
+        return Ok(());
+    }
+
+    let wanted = build::descriptors(&config);
+    let nofile = process::raise_nofile(wanted);
+    if nofile < wanted {
+        log::warn!(
+            "{nofile} descriptors allowed, {wanted} needed for max_sessions={}: raise the limit",
+            config.max_sessions
+        );
+    }
+    let mut bound = Vec::new();
+    for address in &config.listen {
+        match listen::bind(*address) {
+            Ok(listener) => bound.push((*address, listener)),
+            Err(error) if matches!(source, Source::Fresh(_)) && !bound.is_empty() => {
+                log::warn!("not listening on {address}: {error}");
+            }
+            Err(error) => return Err(StartError::System(format!("cannot listen on {address}: {error}"))),
+        }
+    }
+    let statistics = config.stats_listen.map(listen::bind).transpose();
+    let statistics = statistics.map_err(|error| {
+        let address = config
+            .stats_listen
+            .map(|address| address.to_string())
+            .unwrap_or_default();
+        StartError::System(format!("cannot listen on {address} for statistics: {error}"))
+    })?;
+    give_up_privileges(run.user.as_deref())?;
+
+    let executor = Rc::new(LocalExecutor::new());
+    let shared = build::shared(&config, nofile, executor.clone());
+    let context = build::context(&config, &shared);
+    let daemon = Rc::new(Daemon {
+        source,
+        run,
+        started: clock::now(),
+        started_at: clock::unix_now(),
+        shared,
+        current: RefCell::new(Rc::new(Current { config, context })),
+        listeners: RefCell::default(),
+        nofile,
+    });
+    let running = async {
+        let signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int]);
+        let signals = signals.map_err(|error| StartError::System(format!("signals: {error}")))?;
+        daemon.begin(bound, statistics)?;
+        daemon.serve(signals).await;
+        Ok(())
+    };
+    async_io::block_on(executor.run(running))
+}
+
+fn load(path: Option<&Path>) -> Result<(Source, Config, Vec<String>), StartError> {
+    let path = match path {
+        Some(path) => path,
+        None if Path::new(DEFAULT_PATH).exists() => Path::new(DEFAULT_PATH),
+        None => {
+            let config = build::fresh_config();
+            return Ok((Source::Fresh(Box::new(config.clone())), config, Vec::new()));
+        }
+    };
+    let (config, warnings) = read_config(path).map_err(StartError::Config)?;
+    Ok((Source::File(path.to_owned()), config, warnings))
+}
+
+/// # Errors
+/// With a line for each mistake.
+fn read_config(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
+    let lines = |problems: &[Problem]| -> Vec<String> {
+        problems
+            .iter()
+            .map(|problem| problem.in_file(path).to_string())
+            .collect()
+    };
+    match Config::load(path) {
+        Ok((config, warnings)) => Ok((config, lines(&warnings))),
+        Err(problems) => Err(lines(&problems)),
+    }
+}
+
+fn log_level(config: &Config, verbose: u8) -> log::LevelFilter {
+    match verbose {
+        0 => config.log_level,
+        1 => config.log_level.max(log::LevelFilter::Debug),
+        _ => log::LevelFilter::Trace,
+    }
+}
+
+fn give_up_privileges(user: Option<&str>) -> Result<(), StartError> {
+    if let Some(user) = user {
+        process::become_user(user)
+            .map_err(|error| StartError::System(format!("cannot become user '{user}': {error}")))?;
+    } else if process::is_root() {
+        log::warn!("running as root (--user NAME would give that up)");
+    }
+    if let Err(error) = process::forbid_new_privileges() {
+        log::warn!("no_new_privs: {error}");
+    }
+    Ok(())
+}
+
+impl Daemon {
+    fn begin(
+        self: &Rc<Self>,
+        bound: Vec<(SocketAddr, TcpListener)>,
+        statistics: Option<TcpListener>,
+    ) -> Result<(), StartError> {
+        let executor = &self.shared.executor;
+        for (address, listener) in bound {
+            self.listeners
+                .borrow_mut()
+                .add(address, listener, self)
+                .map_err(StartError::System)?;
+        }
+        if let Some(listener) = statistics {
+            let address = listener
+                .local_addr()
+                .map_err(|error| StartError::System(error.to_string()))?;
+            let listener = async_io::Async::new_nonblocking(listener)
+                .map_err(|error| StartError::System(error.to_string()))?;
+            log::info!("statistics on http://{address}/");
+            let daemon = self.clone();
+            executor
+                .spawn(http::serve(listener, Rc::new(move || daemon.snapshot())))
+                .detach();
+        }
+        if let Source::Fresh(config) = &self.source {
+            self.show_links(config);
+        }
+        let daemon = self.clone();
+        executor.spawn(async move { daemon.sweep().await }).detach();
+        log::info!("mtrelay {} is up", env!("CARGO_PKG_VERSION"));
+        Ok(())
+    }
+
+    /// For whoever just runs the program to see it work.
+    fn show_links(&self, config: &Config) {
+        let Some(port) = self.listeners.borrow().first_port() else {
+            return;
+        };
+        let host = build::own_address();
+        let mut out = io::stdout().lock();
+        for user in &config.users {
+            for link in link::links(user, &host, port, config.modes, config.front_domain.as_deref()) {
+                let _ = writeln!(out, "{}\n{}\n{}", link.tg, link.https, link::qr(&link.tg));
+            }
+        }
+        let _ = out.flush();
+    }
+
+    /// Until the last session has gone after SIGTERM.
+    async fn serve(self: &Rc<Self>, mut signals: Signals) {
+        while let Some(signal) = signals.next().await {
+            match signal {
+                Ok(Signal::Hup) => self.reload(),
+                Ok(_) => break,
+                Err(error) => log::warn!("signals: {error}"),
+            }
+        }
+        let again = async {
+            while let Some(Ok(Signal::Hup)) = signals.next().await {}
+            log::info!("told twice: not waiting any longer");
+        };
+        self.drain().or(again).await;
+        self.shared.pulses.end(CloseReason::Shutdown, |_| true);
+        self.gone_within(SWEEP).await;
+        log::info!("mtrelay ends");
+    }
+
+    async fn drain(&self) {
+        self.listeners.borrow_mut().close();
+        self.shared.openings.cut_all();
+        let timeout = self.current.borrow().config.drain_timeout;
+        let sessions = self.shared.stats.sessions_active();
+        let Some(timeout) = timeout.filter(|_| sessions > 0) else {
+            return;
+        };
+        log::info!("draining {sessions} sessions, at most {} s", timeout.as_secs());
+        self.gone_within(timeout).await;
+    }
+
+    /// Waits until no session is left, or the time is up.
+    async fn gone_within(&self, timeout: Duration) {
+        let gone = async {
+            while self.shared.stats.sessions_active() > 0 {
+                Timer::after(DRAIN_LOOK).await;
+            }
+        };
+        let time_is_up = async {
+            Timer::after(timeout).await;
+        };
+        gone.or(time_is_up).await;
+    }
+
+    fn reload(self: &Rc<Self>) {
+        let Source::File(path) = &self.source else {
+            return log::info!("reload: there is no configuration file");
+        };
+        match read_config(path)
+            .and_then(|(config, warnings)| self.apply(config).map(|()| warnings).map_err(|error| vec![error]))
+        {
+            Ok(warnings) => {
+                for warning in warnings {
+                    log::warn!("{warning}");
+                }
+                self.shared.stats.config_reloaded();
+                log::info!("reload: {} is in force", path.display());
+            }
+            Err(errors) => {
+                self.shared.stats.config_rejected();
+                for error in errors {
+                    log::error!("{error}");
+                }
+                log::error!("reload: refused, the old configuration goes on");
+            }
+        }
+    }
+
+    /// # Errors
+    /// When a new port cannot be bound; nothing has changed then.
+    fn apply(self: &Rc<Self>, config: Config) -> Result<(), String> {
+        let old = self.current.borrow().clone();
+        if !config.enabled {
+            log::warn!("reload: option enabled '0' takes effect with a stop only");
+        }
+        for (name, changed) in [
+            ("stats_listen", old.config.stats_listen != config.stats_listen),
+            ("buffers", old.config.buffers != config.buffers),
+            ("buffer_size", old.config.buffer_size != config.buffer_size),
+        ] {
+            if changed {
+                log::warn!("reload: '{name}' changes with a restart only");
+            }
+        }
+        let mut bound = Vec::new();
+        for address in self.listeners.borrow().missing(&config.listen) {
+            let listener =
+                listen::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            bound.push((address, listener));
+        }
+        for (address, listener) in bound {
+            self.listeners.borrow_mut().add(address, listener, self)?;
+        }
+        self.listeners.borrow_mut().retain(&config.listen);
+        syslog::set_level(log_level(&config, self.run.verbose));
+        {
+            let mut replay = self.shared.replay.borrow_mut();
+            if replay.capacity() != config.replay_window as usize {
+                let resized = replay.resized(config.replay_window as usize);
+                *replay = resized;
+            }
+        }
+        let wanted = build::descriptors(&config);
+        if wanted > self.nofile && process::raise_nofile(wanted) < wanted {
+            log::warn!(
+                "reload: max_sessions={} needs {wanted} descriptors, which are not allowed",
+                config.max_sessions
+            );
+        }
+        let context = build::context(&config, &self.shared);
+        // A reload also comes when the way to the internet has changed: what was learnt of the old one is void.
+        self.shared.dialer.set_options(build::dial_options(&config));
+        self.shared.dialer.retain(&config.dcs);
+        self.shared.dialer.forget();
+        self.shared.clock.set(build::clock(&config));
+        *self.current.borrow_mut() = Rc::new(Current { config, context });
+        Ok(())
+    }
+
+    async fn sweep(&self) {
+        let mut trim = false;
+        loop {
+            Timer::after(SWEEP).await;
+            let current = self.current.borrow().clone();
+            let idle_s = current
+                .config
+                .idle_timeout
+                .map_or(0, |idle| u32::try_from(idle.as_secs()).unwrap_or(u32::MAX));
+            self.shared.pulses.sweep(idle_s);
+            self.shared.fronted.sweep(idle_s);
+            self.shared.clock.set(build::clock(&current.config));
+            match self.shared.stats.sessions_active() {
+                0 if trim => {
+                    self.shared.pool.trim();
+                    process::trim_heap();
+                    trim = false;
+                }
+                active => trim |= active >= TRIM_AFTER,
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let current = self.current.borrow().clone();
+        let levels = self.shared.pool.levels();
+        let now = clock::now();
+        let report = |address: &SocketAddr| {
+            let report = self.shared.dialer.report(*address, now);
+            Address {
+                address: *address,
+                state: match report.standing {
+                    Standing::Healthy => AddressState::Ok,
+                    Standing::Untried => AddressState::Untried,
+                    Standing::Unproven | Standing::Cooling => AddressState::Cooling,
+                },
+                rtt: report.rtt,
+                failures: u64::from(report.failures),
+                last_error: report.last_error,
+                retry_in: report.retry_in,
+            }
+        };
+        let addresses = current.config.dcs.iter();
+        self.shared.stats.snapshot(Outside {
+            uptime: now.saturating_duration_since(self.started),
+            start_time_s: Some(u64::from(self.started_at)),
+            synced: clock::is_synchronised(),
+            buffers: Buffers {
+                size: levels.size as u64,
+                count: levels.count as u64,
+                in_use: levels.in_use as u64,
+                high_water: levels.high_water as u64,
+                waits: levels.waits,
+            },
+            rss_kib: process::rss_kib(),
+            addresses: addresses
+                .map(|(id, list)| (id, list.iter().map(report).collect()))
+                .collect(),
+            expires: build::expiries(&current.config),
+        })
+    }
+}

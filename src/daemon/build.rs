@@ -1,0 +1,176 @@
+//! What the configuration becomes: the shared state, made once, and the context, made anew at each reload.
+
+use crate::config::{self, ClockSkew, Config, User as ConfiguredUser};
+use crate::dc::DcId;
+use crate::dial::{DialOptions, Dialer, PreferIpv6};
+use crate::pool::BufferPool;
+use crate::relay::opening::{self, Openings};
+use crate::relay::passthrough::Front;
+use crate::relay::replay::ReplayWindow;
+use crate::relay::{Context, Shared, User};
+use crate::stats::Stats;
+use crate::sys::clock;
+use smol::LocalExecutor;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::rc::Rc;
+use wire::accept::Clock;
+use wire::secret::Secret;
+
+/// Openings at a time. A silent one costs about 3 KiB with its socket: 1.5 MiB in all.
+const MAX_OPENINGS: u64 = 512;
+/// What the daemon itself needs: listeners, statistics, log, reactor.
+const OWN_DESCRIPTORS: u64 = 64;
+/// Unix time as hellos carry it, without a clock to compare with: up to 20 minutes behind, 10 ahead.
+const CLOCK_BEHIND_S: u32 = 1200;
+const CLOCK_AHEAD_S: u32 = 600;
+/// The length of a site's encrypted handshake flight, of which one is drawn at each start.
+const FLIGHT_LENS: std::ops::Range<usize> = 2100..4300;
+
+/// How many descriptors the configuration may need at once.
+pub(super) fn descriptors(config: &Config) -> u64 {
+    2 * u64::from(config.max_sessions) + MAX_OPENINGS + OWN_DESCRIPTORS
+}
+
+/// What outlives a reload.
+pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'static>>) -> Rc<Shared> {
+    let openings = MAX_OPENINGS.min(nofile / 4);
+    let mut draw = [0; 2];
+    opening::fill(&mut draw);
+    let flight_len = FLIGHT_LENS.start + usize::from(u16::from_le_bytes(draw)) % FLIGHT_LENS.len();
+    Rc::new(Shared {
+        dialer: Dialer::new(executor.clone(), dial_options(config)),
+        executor,
+        stats: Stats::new(),
+        pool: BufferPool::new(config.buffers as usize, config.buffer_size as usize),
+        replay: RefCell::new(ReplayWindow::new(config.replay_window as usize)),
+        openings: Rc::new(Openings::new(openings as usize)),
+        pulses: Rc::default(),
+        fronted: Rc::default(),
+        clock: Cell::new(clock(config)),
+        flight_len,
+        unknown: RefCell::default(),
+        scratch: RefCell::new(vec![0; opening::SCRATCH_LEN].into_boxed_slice()),
+    })
+}
+
+/// How data centres are connected to.
+pub(super) fn dial_options(config: &Config) -> DialOptions {
+    let prefer_ipv6 = match config.prefer_ipv6 {
+        config::PreferIpv6::Auto => PreferIpv6::Auto,
+        config::PreferIpv6::Always => PreferIpv6::Always,
+        config::PreferIpv6::Never => PreferIpv6::Never,
+    };
+    DialOptions {
+        connect_timeout: config.connect_timeout,
+        prefer_ipv6,
+        bind_interface: config.bind_interface.clone(),
+        fwmark: config.fwmark,
+        prewarm: config.prewarm,
+    }
+}
+
+/// What each connection keeps of the configuration.
+pub(super) fn context(config: &Config, shared: &Rc<Shared>) -> Rc<Context> {
+    let users: Vec<User> = config
+        .users
+        .iter()
+        .map(|user| self::user(user, &shared.stats))
+        .collect();
+    shared
+        .stats
+        .retain_users(|name| users.iter().any(|user| &*user.name == name));
+    for id in (1..=5).flat_map(|id| [id, -id]).chain([203]) {
+        shared
+            .stats
+            .declare_dc(DcId::new(id).expect("no zero among them"));
+    }
+    for id in config.dcs.iter().map(|(id, _)| id) {
+        shared.stats.declare_dc(id);
+    }
+    let dialer = shared.dialer.clone();
+    let front = config.front_address.as_ref();
+    let front = front.map(|address| Rc::new(Front::new(address.to_string(), dialer.clone())));
+    Rc::new(Context {
+        shared: shared.clone(),
+        secrets: users.iter().map(|user| user.secret).collect(),
+        users,
+        modes: config.modes,
+        fast_mode: config.fast_mode,
+        front_domain: config.front_domain.clone(),
+        front,
+        handshake_timeout: config.handshake_timeout,
+        max_sessions: u64::from(config.max_sessions),
+        max_sessions_per_ip: config.max_sessions_per_ip.map(|limit| limit as usize),
+        dcs: config.dcs.clone(),
+        dialer,
+    })
+}
+
+fn user(user: &ConfiguredUser, stats: &Stats) -> User {
+    User {
+        name: user.name.as_str().into(),
+        secret: user.secret,
+        enabled: user.enabled,
+        expires: user.expires.as_ref().map(|date| date.end_unix()),
+        max_sessions: user.max_sessions.map(u64::from),
+        quota: user.quota_mb.map(|megabytes| u64::from(megabytes) << 20),
+        stats: stats.user(&user.name),
+    }
+}
+
+/// How hellos' times are judged at this moment.
+pub(super) fn clock(config: &Config) -> Clock {
+    let (behind, ahead) = match config.clock_skew {
+        ClockSkew::Auto if clock::is_synchronised() => (CLOCK_BEHIND_S, CLOCK_AHEAD_S),
+        ClockSkew::Auto | ClockSkew::Any => return Clock::Unknown,
+        ClockSkew::Seconds(seconds) => (seconds, seconds),
+    };
+    Clock::Known {
+        now: clock::unix_now(),
+        behind,
+        ahead,
+    }
+}
+
+/// When each user's access ends, for those whose does.
+pub(super) fn expiries(config: &Config) -> BTreeMap<String, String> {
+    let users = config.users.iter();
+    users
+        .filter_map(|user| Some((user.name.clone(), user.expires.as_ref()?.to_string())))
+        .collect()
+}
+
+/// The configuration of somebody who has none: the defaults, and a user with a secret of this moment.
+pub(super) fn fresh_config() -> Config {
+    let mut secret = [0; 16];
+    opening::fill(&mut secret);
+    let mut config = Config::default();
+    config.listen.push(SocketAddr::from((
+        std::net::Ipv6Addr::UNSPECIFIED,
+        config.listen[0].port(),
+    )));
+    config.users.push(ConfiguredUser {
+        name: "owner".into(),
+        secret: Secret::from_bytes(secret),
+        enabled: true,
+        max_sessions: None,
+        max_ips: None,
+        quota_mb: None,
+        quota_reset: config::QuotaReset::Never,
+        expires: None,
+    });
+    config
+}
+
+/// The address by which other machines most likely reach this one: that of the default route. No packet is sent.
+pub(super) fn own_address() -> String {
+    let probe = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        // Any address outside would do; this one is from the block for documentation (RFC 5737).
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 443)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    probe().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string()
+}

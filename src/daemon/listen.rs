@@ -1,0 +1,147 @@
+//! The listeners, and the admission of what they accept.
+
+use crate::daemon::Daemon;
+use crate::relay::{self, Taken};
+use crate::sys::socket;
+use async_io::{Async, Timer};
+use smol::Task;
+use smol::future;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long accepting rests when the system has no descriptor or no memory for another connection.
+const REST: Duration = Duration::from_millis(100);
+
+/// All of them, each with the task that accepts.
+#[derive(Default)]
+pub(super) struct Listeners(Vec<Listener>);
+
+struct Listener {
+    /// As the configuration has it, where the port may be zero.
+    configured: SocketAddr,
+    bound: SocketAddr,
+    _task: Task<()>,
+}
+
+/// Binds one of them.
+///
+/// # Errors
+/// As bind(2), with what it means for the owner.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    socket::listen(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => io::Error::new(error.kind(), "the port is in use by another program"),
+        ErrorKind::PermissionDenied => {
+            io::Error::new(error.kind(), "ports below 1024 need root or CAP_NET_BIND_SERVICE")
+        }
+        _ => error,
+    })
+}
+
+impl Listeners {
+    /// Begins to accept.
+    ///
+    /// # Errors
+    /// When the listener cannot be watched.
+    pub(super) fn add(
+        &mut self,
+        configured: SocketAddr,
+        listener: TcpListener,
+        daemon: &Rc<Daemon>,
+    ) -> Result<(), String> {
+        let watch = || {
+            let bound = listener.local_addr()?;
+            Ok((bound, Async::new_nonblocking(listener)?))
+        };
+        let (bound, listener) = watch().map_err(|error: io::Error| format!("{configured}: {error}"))?;
+        log::info!("listening on {bound}");
+        let accepting = accept(listener, daemon.clone());
+        self.0.push(Listener {
+            configured,
+            bound,
+            _task: daemon.shared.executor.spawn(accepting),
+        });
+        Ok(())
+    }
+
+    /// Those of `wanted` that there are not.
+    pub(super) fn missing(&self, wanted: &[SocketAddr]) -> Vec<SocketAddr> {
+        wanted
+            .iter()
+            .filter(|wanted| !self.0.iter().any(|have| have.configured == **wanted))
+            .copied()
+            .collect()
+    }
+
+    /// Closes all but `wanted`.
+    pub(super) fn retain(&mut self, wanted: &[SocketAddr]) {
+        self.0.retain(|have| {
+            let keep = wanted.contains(&have.configured);
+            if !keep {
+                log::info!("no longer listening on {}", have.bound);
+            }
+            keep
+        });
+    }
+
+    /// Closes all.
+    pub(super) fn close(&mut self) {
+        self.0.clear();
+    }
+
+    /// The port for links.
+    pub(super) fn first_port(&self) -> Option<u16> {
+        Some(self.0.first()?.bound.port())
+    }
+}
+
+async fn accept(listener: Async<TcpListener>, daemon: Rc<Daemon>) {
+    let mut resting = false;
+    loop {
+        match listener.read_with(socket::accept).await {
+            Ok((connection, peer)) => {
+                resting = false;
+                admit(connection, peer, &daemon);
+                // Let the newcomer speak before the next one comes.
+                future::yield_now().await;
+            }
+            Err(error) if is_shortage(&error) => {
+                if !resting {
+                    log::warn!("accept: {error}; waiting until something is free");
+                }
+                resting = true;
+                daemon.shared.dialer.drop_warm();
+                Timer::after(REST).await;
+            }
+            // The connection was gone before we took it (accept(2)); the next one may be fine.
+            Err(error) => {
+                log::debug!("accept: {error}");
+                future::yield_now().await;
+            }
+        }
+    }
+}
+
+fn admit(connection: TcpStream, peer: SocketAddr, daemon: &Rc<Daemon>) {
+    let context = daemon.current.borrow().context.clone();
+    let connection = match Async::new_nonblocking(connection) {
+        Ok(connection) => connection,
+        Err(error) => return log::warn!("cannot watch a connection: {error}"),
+    };
+    let ticket = daemon.shared.openings.enter(&daemon.shared.stats);
+    let taken = Taken {
+        connection,
+        client: peer.ip().to_canonical(),
+    };
+    daemon
+        .shared
+        .executor
+        .spawn(relay::serve(taken, context, ticket))
+        .detach();
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|code| shortages.contains(&code))
+}
