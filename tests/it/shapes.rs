@@ -1,0 +1,185 @@
+//! However the bytes are cut on their way, they arrive the same.
+
+use crate::{SECRET, modes, start};
+use mtrelay_test_support::client::{End, HeaderShape, Shape};
+use mtrelay_test_support::fake_dc::Pace;
+use mtrelay_test_support::rng::Stream;
+use mtrelay_test_support::{Client, FakeDc, Mode, Payload, RelayConfig, Script, Tag};
+
+const MIB: usize = 1 << 20;
+
+/// Sends `bytes` there and has them back from an echoing DC.
+fn echo(mode: &Mode, shape: Shape, bytes: u64, relay: std::net::SocketAddr) {
+    let client = Client::builder(mode.clone(), relay, SECRET, -2)
+        .shape(shape)
+        .connect();
+    let (mut reader, mut writer) = client.expect("the relay takes it").split();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            writer
+                .send_stream(&mut Stream::new(5), bytes)
+                .expect("it goes out");
+            writer.finish().expect("the end goes out");
+        });
+        assert_eq!(
+            reader.stream_to_end(&mut Stream::new(5)),
+            (bytes, End::Eof),
+            "{mode:?} {shape:?}"
+        );
+    });
+}
+
+#[test]
+fn the_shape_of_writes_and_records_does_not_matter() {
+    let dc = FakeDc::start(Script::Echo);
+    let usual = Shape::default();
+    let shapes = [
+        (
+            Shape {
+                write_size: 1,
+                ..usual
+            },
+            10_000,
+        ),
+        (
+            Shape {
+                record_size: 1,
+                ..usual
+            },
+            10_000,
+        ),
+        (
+            Shape {
+                record_size: 1,
+                coalesce: true,
+                ..usual
+            },
+            300_000,
+        ),
+        (
+            Shape {
+                record_size: 1_000,
+                write_size: 1_448,
+                coalesce: true,
+                ..usual
+            },
+            3_000_000,
+        ),
+        (
+            Shape {
+                empty_records: true,
+                record_size: 700,
+                coalesce: true,
+                ..usual
+            },
+            500_000,
+        ),
+        (
+            Shape {
+                header: HeaderShape::WithData,
+                ..usual
+            },
+            100_000,
+        ),
+        (
+            Shape {
+                header: HeaderShape::Split(64),
+                ..usual
+            },
+            100_000,
+        ),
+        (
+            Shape {
+                hello_segments: 3,
+                ..usual
+            },
+            1_000,
+        ),
+    ];
+    for fast_mode in [true, false] {
+        let relay = start(&RelayConfig::simple(SECRET, dc.addr()).fast_mode(fast_mode));
+        for mode in modes() {
+            for (shape, bytes) in shapes {
+                echo(&mode, shape, bytes, relay.addr());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dc_that_writes_byte_by_byte_is_relayed() {
+    let dc = FakeDc::start(Script::Echo);
+    dc.set_pace(Pace {
+        chunk: Some(1),
+        ..Pace::default()
+    });
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()));
+    for mode in modes() {
+        echo(&mode, Shape::default(), 20_000, relay.addr());
+    }
+}
+
+#[test]
+fn small_blocks_relay_as_well() {
+    let dc = FakeDc::start(Script::Echo);
+    let config = RelayConfig::simple(SECRET, dc.addr())
+        .option("buffer_size", 1024)
+        .option("buffers", 2);
+    for fast_mode in [true, false] {
+        let relay = start(&config.clone().fast_mode(fast_mode));
+        for mode in modes() {
+            echo(
+                &mode,
+                Shape {
+                    record_size: 3_000,
+                    ..Shape::default()
+                },
+                3_000_000,
+                relay.addr(),
+            );
+        }
+    }
+}
+
+#[test]
+fn frames_of_no_bytes_and_of_3_mib_arrive() {
+    let dc = FakeDc::start(Script::Echo);
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()));
+    for mode in modes().into_iter().chain([Mode::Plain(Tag::PADDED)]) {
+        let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
+        client.send_frame(&[]).expect("it goes out");
+        assert_eq!(
+            client.recv_frame().map(|frame| frame.len() < 16),
+            Ok(true),
+            "{mode:?}"
+        );
+        let (mut reader, mut writer) = client.split();
+        let mut frame = vec![0; 3 * MIB];
+        Stream::new(9).fill(&mut frame);
+        std::thread::scope(|scope| {
+            scope.spawn(|| writer.send(&frame).expect("it goes out"));
+            reader.expect_stream(&mut Stream::new(9), frame.len() as u64);
+        });
+    }
+}
+
+#[test]
+fn one_direction_waits_for_its_reader_and_the_other_goes_on() {
+    let dc = FakeDc::start(Script::Both {
+        send: Payload::new(3, 32 * MIB as u64),
+        expect: Some(Payload::new(4, 4 * MIB as u64)),
+    });
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()));
+    let (mut reader, mut writer) = Client::connect(Mode::Dd, relay.addr(), SECRET, 2).split();
+    // Nothing is read until the whole upload has arrived.
+    writer
+        .send_stream(&mut Stream::new(4), 4 * MIB as u64)
+        .expect("the upload goes out");
+    dc.wait_received(0, 4 * MIB as u64);
+    writer.finish().expect("the end goes out");
+    assert_eq!(
+        reader.stream_to_end(&mut Stream::new(3)),
+        (32 * MIB as u64, End::Eof)
+    );
+    dc.wait_ended(1)[0].assert_upload();
+}
