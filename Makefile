@@ -1,0 +1,58 @@
+# What people and CI call. `make` alone lists it.
+
+CARGO ?= cargo
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mtrelay
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+DENY_FLAGS := --workspace --config .deny.toml
+
+.PHONY: help run test test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build the relay and run it: a fresh secret, its link and its QR code
+	$(CARGO) build --release
+	$(TARGET_DIR)/release/mtrelay run
+
+test: test-rust test-genuine ## everything that proves the relay; installs what it needs by itself
+
+test-rust: ## the tests in Rust: units, documentation, the relay against a fake data centre
+	$(CARGO) test --workspace
+
+test-genuine: ## TDLib and Telethon through the relay, and the vectors they are checked with
+	$(CARGO) build --workspace --bins
+	CACHE='$(CACHE)' MTRELAY_BIN='$(abspath $(TARGET_DIR))/debug/mtrelay' FAKEDC_BIN='$(abspath $(TARGET_DIR))/debug/fakedc' \
+		tests/genuine/run
+
+footprint: ## the size of the release binary, and its memory when idle
+	$(CARGO) build --release
+	tests/bench/footprint $(TARGET_DIR)/release/mtrelay
+
+lint: lint-fmt lint-clippy lint-deny lint-doc ## format, clippy, dependencies and their licences, documentation
+
+lint-fmt:
+	$(CARGO) fmt --all --check
+
+lint-clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# The advisories live in a repository elsewhere: not reaching it is said, and is no fault of the code.
+lint-deny: $(CARGO_DENY)
+	$(CARGO_DENY) $(DENY_FLAGS) check bans licenses sources
+	@if GIT_TERMINAL_PROMPT=0 timeout 120 $(CARGO_DENY) $(DENY_FLAGS) fetch db; then \
+		$(CARGO_DENY) $(DENY_FLAGS) --offline check advisories; \
+	else \
+		echo 'lint: the advisory database cannot be reached from here; advisories were NOT checked' >&2; \
+	fi
+
+$(CARGO_DENY):
+	$(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root '$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)'
+
+lint-doc:
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --workspace --document-private-items
+
+vectors: ## compute the vectors again, and capture what TDLib and Telethon send
+	CACHE='$(CACHE)' tests/genuine/run vectors
