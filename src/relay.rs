@@ -355,9 +355,11 @@ impl Session {
                     course.note(dc_failed(&error));
                     course.client.set(Some(farewell_after(&error)));
                     self.pulse.half_closed();
-                    half::discard(&self.client)
-                        .or(course.down_finished.raised())
-                        .await;
+                    async {
+                        let _ = half::discard(&self.client).await;
+                    }
+                    .or(course.down_finished.raised())
+                    .await;
                     return Ok(());
                 }
             }

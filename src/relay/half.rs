@@ -186,11 +186,12 @@ impl Half<'_> {
     }
 }
 
-/// Reads and throws away until the sender has finished or failed, so that it is never blocked by us.
-pub async fn discard(from: &Async<TcpStream>) {
+/// Reads and throws away until the sender has finished, so that it is never blocked by us.
+///
+/// # Errors
+/// When it did not finish but failed.
+pub async fn discard(from: &Async<TcpStream>) -> io::Result<()> {
     // The bytes live within the closure, so that the future does not carry them.
-    while matches!(
-        from.read_with(|mut socket| socket.read(&mut [0; 4096])).await,
-        Ok(1..)
-    ) {}
+    while from.read_with(|mut socket| socket.read(&mut [0; 4096])).await? > 0 {}
+    Ok(())
 }

@@ -183,7 +183,7 @@ pub async fn authenticate(taken: &Taken, context: &Context, ticket: &Ticket) -> 
         if let Some(bytes) = refusal.filter(|_| context.front.is_some()) {
             return Outcome::Stranger(bytes);
         }
-        discard(&taken.connection).await;
+        let _ = discard(&taken.connection).await;
         Outcome::Gone
     };
     let deadline = async {

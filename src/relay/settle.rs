@@ -8,6 +8,7 @@ use crate::relay::half;
 use crate::sys::socket;
 use async_io::{Async, Timer};
 use smol::future::FutureExt as _;
+use std::future::pending;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -32,13 +33,19 @@ pub async fn settle(connection: Async<TcpStream>, farewell: Farewell) {
     if farewell == Farewell::Finish {
         let _ = connection.get_ref().shutdown(Shutdown::Write);
     }
+    let discarded = async {
+        // A peer that has finished sending may still be reading: a reset has to wait for it all the same.
+        if half::discard(&connection).await.is_ok() && farewell == Farewell::Reset {
+            pending::<()>().await;
+        }
+    };
     let acknowledged = async {
         all_acknowledged(connection.get_ref()).await;
         if farewell == Farewell::Finish {
             Timer::after(GRACE).await;
         }
     };
-    half::discard(&connection).or(acknowledged).await;
+    discarded.or(acknowledged).await;
     if farewell == Farewell::Reset {
         socket::reset_on_close(connection.get_ref());
     }

@@ -7,6 +7,8 @@
     reason = "tests are the outside world: they have clocks and connect"
 )]
 
+#[path = "../bugs/mod.rs"]
+mod bugs;
 mod endings;
 mod shapes;
 mod transfers;

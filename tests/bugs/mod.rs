@@ -1,0 +1,4 @@
+//! Every bug once, so that it does not come back. Each file opens with the bug in prose.
+
+#[path = "01_reset_overtakes_tail.rs"]
+mod reset_overtakes_tail;
