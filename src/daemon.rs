@@ -96,7 +96,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
     };
     syslog::init(target, level).map_err(|error| StartError::System(format!("logging: {error}")))?;
     for warning in warnings {
-        log::warn!("{warning}");
+        log::warn!("{}", unnamed(&warning));
     }
     if !config.enabled {
         log::info!("disabled (option enabled '0'): nothing to do");
@@ -180,6 +180,11 @@ fn read_config(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
         Ok((config, warnings)) => Ok((config, lines(&warnings))),
         Err(problems) => Err(lines(&problems)),
     }
+}
+
+/// A mistake for the log, where each line names the program anyway.
+fn unnamed(mistake: &str) -> &str {
+    mistake.strip_prefix("mtrelay: ").unwrap_or(mistake)
 }
 
 fn log_level(config: &Config, verbose: u8) -> log::LevelFilter {
@@ -305,7 +310,7 @@ impl Daemon {
         {
             Ok(warnings) => {
                 for warning in warnings {
-                    log::warn!("{warning}");
+                    log::warn!("{}", unnamed(&warning));
                 }
                 self.shared.stats.config_reloaded();
                 log::info!("reload: {} is in force", path.display());
@@ -313,7 +318,7 @@ impl Daemon {
             Err(errors) => {
                 self.shared.stats.config_rejected();
                 for error in errors {
-                    log::error!("{error}");
+                    log::error!("{}", unnamed(&error));
                 }
                 log::error!("reload: refused, the old configuration goes on");
             }

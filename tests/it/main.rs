@@ -7,9 +7,11 @@
     reason = "tests are the outside world: they have clocks and connect"
 )]
 
+mod admission;
 #[path = "../bugs/mod.rs"]
 mod bugs;
 mod endings;
+mod openings;
 mod shapes;
 mod transfers;
 
