@@ -17,6 +17,7 @@ use crate::sys::{clock, process};
 use crate::syslog::{self, Target};
 use async_io::Timer;
 use async_signal::{Signal, Signals};
+pub(crate) use build::dial_options;
 use listen::Listeners;
 use smol::LocalExecutor;
 use smol::future::FutureExt as _;
@@ -368,7 +369,7 @@ impl Daemon {
         }
         let context = build::context(&config, &self.shared);
         // A reload also comes when the way to the internet has changed: what was learnt of the old one is void.
-        self.shared.dialer.set_options(build::dial_options(&config));
+        self.shared.dialer.set_options(dial_options(&config));
         self.shared.dialer.retain(&config.dcs);
         self.shared.dialer.forget();
         self.shared.clock.set(build::clock(&config));

@@ -537,7 +537,8 @@ fn random() -> u32 {
     getrandom::u32().unwrap_or_default()
 }
 
-fn classify(error: &io::Error) -> ConnectFailure {
+/// The kind of an error of connect(2).
+pub(crate) fn classify(error: &io::Error) -> ConnectFailure {
     match error.kind() {
         ErrorKind::ConnectionRefused => ConnectFailure::Refused,
         ErrorKind::TimedOut => ConnectFailure::Timeout,

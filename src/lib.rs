@@ -10,12 +10,13 @@
 //! | room | what it is | looks at |
 //! |---|---|---|
 //! | `main` | argv → exit code | `cli` |
-//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http` |
+//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe` |
 //! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
 //! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `dc`, `dial`'s options, `wire` |
 //! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
 //! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `wire`, `dial`, `pool`, `stats`, `close`, `sys` |
 //! | [`dial`] | connections to data centres | `close`, `sys` |
+//! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `dc`, `dial`'s options, `close`, `wire`, `sys`, `stats`' [`stats::Emit`] |
 //! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
 //! | [`dc`] | ids and addresses of data centres | nothing of ours |
 //! | [`close`] | the words for every ending | nothing of ours |
@@ -34,6 +35,7 @@ pub mod dial;
 pub mod http;
 pub mod link;
 pub mod pool;
+pub mod probe;
 pub mod relay;
 pub mod stats;
 pub mod sys;

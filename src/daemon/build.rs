@@ -56,7 +56,7 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
 }
 
 /// How data centres are connected to.
-pub(super) fn dial_options(config: &Config) -> DialOptions {
+pub(crate) fn dial_options(config: &Config) -> DialOptions {
     let prefer_ipv6 = match config.prefer_ipv6 {
         config::PreferIpv6::Auto => PreferIpv6::Auto,
         config::PreferIpv6::Always => PreferIpv6::Always,

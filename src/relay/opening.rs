@@ -23,6 +23,9 @@ pub(crate) const SCRATCH_LEN: usize = 2048;
 /// What openings may hold together, in bytes: a few hundred whole hellos, or 60 of the longest.
 const MAX_HELD: usize = 1 << 20;
 
+/// What having authenticated is worth, in bytes received: more than anybody can send before that.
+const KNOWN: usize = 1 << 20;
+
 /// All openings in flight.
 pub struct Openings {
     limit: Cell<usize>,
@@ -129,6 +132,17 @@ impl Ticket {
         self.openings.make_memory();
     }
 
+    /// A user of ours has said hello: whoever has not goes first.
+    fn known(&self) {
+        self.entry.received.set(self.entry.received.get() + KNOWN);
+    }
+
+    /// Whoever is refused is only kept waiting, and is the first to go.
+    fn refused(&self) {
+        self.entry.received.set(0);
+        self.openings.hold(&self.entry, 0);
+    }
+
     fn cut(&self) -> impl Future<Output = ()> + '_ {
         std::future::poll_fn(|context| {
             if self.entry.cut.get() {
@@ -163,20 +177,26 @@ pub enum Outcome {
 /// Finds out who `taken` is.
 pub async fn authenticate(taken: &Taken, context: &Context, ticket: &Ticket) -> Outcome {
     let counted = Cell::new(false);
-    let reject = |reject: Reject| {
+    let reject = |reject: Reject, user: Option<usize>| {
         counted.set(true);
-        context.shared.stats.reject(reject, None);
+        ticket.refused();
+        let user = user.and_then(|user| context.users.get(user));
+        context.shared.stats.reject(reject, user.map(|user| &*user.stats));
         log::debug!("reject: client={} reason={}", taken.client, reject.name());
     };
     let talk = async {
         let refusal = match converse(&taken.connection, taken.client, context, ticket).await {
             Ok(Ending::Opening(opening)) => return Outcome::Client(opening),
-            Ok(Ending::Refused(reason, stranger)) => {
-                reject(reason);
+            Ok(Ending::Refused {
+                reason,
+                user,
+                stranger,
+            }) => {
+                reject(reason, user);
                 stranger
             }
             Err(_) => {
-                reject(Reject::Closed);
+                reject(Reject::Closed, None);
                 return Outcome::Gone;
             }
         };
@@ -192,14 +212,14 @@ pub async fn authenticate(taken: &Taken, context: &Context, ticket: &Ticket) -> 
             None => pending().await,
         }
         if !counted.get() {
-            reject(Reject::Timeout);
+            reject(Reject::Timeout, None);
         }
         Outcome::Gone
     };
     let cut = async {
         ticket.cut().await;
         if !counted.get() {
-            reject(Reject::Budget);
+            reject(Reject::Budget, None);
         }
         Outcome::Gone
     };
@@ -208,8 +228,13 @@ pub async fn authenticate(taken: &Taken, context: &Context, ticket: &Ticket) -> 
 
 enum Ending {
     Opening(Box<Opening>),
-    /// Why, and the bytes for the fronted site if that shall answer.
-    Refused(Reject, Option<Vec<u8>>),
+    Refused {
+        reason: Reject,
+        /// Whose secret fitted all the same.
+        user: Option<usize>,
+        /// The bytes for the fronted site, if that shall answer.
+        stranger: Option<Vec<u8>>,
+    },
 }
 
 /// # Errors
@@ -238,10 +263,16 @@ async fn converse(
             .await?;
         match step {
             Step::NeedMore => {}
-            Step::Answer(mark) => {
-                if !context.shared.replay.borrow_mut().insert(mark) {
-                    return Ok(Ending::Refused(Reject::Replay, Some(acceptor.into_bytes())));
+            Step::Answer { user, replay_key } => {
+                if !context.shared.replay.borrow_mut().insert(replay_key) {
+                    let (reason, stranger) = (Reject::Replay, Some(acceptor.into_bytes()));
+                    return Ok(Ending::Refused {
+                        reason,
+                        user: Some(user),
+                        stranger,
+                    });
                 }
+                ticket.known();
                 let answer = acceptor
                     .answer(&policy, context.flight_len(), &mut fill)
                     .unwrap_or_default();
@@ -251,7 +282,12 @@ async fn converse(
                 // Inside fake TLS the hello was the mark already.
                 if opening.records.is_none() && !context.shared.replay.borrow_mut().insert(opening.replay_key)
                 {
-                    return Ok(Ending::Refused(Reject::Replay, None));
+                    let (reason, user) = (Reject::Replay, Some(opening.user));
+                    return Ok(Ending::Refused {
+                        reason,
+                        user,
+                        stranger: None,
+                    });
                 }
                 return Ok(Ending::Opening(opening));
             }
@@ -262,7 +298,11 @@ async fn converse(
                 }
                 let bytes = acceptor.into_bytes();
                 let for_front = refusal.looks != Looks::Noise && !bytes.is_empty();
-                return Ok(Ending::Refused(reason(&refusal), for_front.then_some(bytes)));
+                return Ok(Ending::Refused {
+                    reason: reason(&refusal),
+                    user: refusal.user,
+                    stranger: for_front.then_some(bytes),
+                });
             }
         }
     }
@@ -306,6 +346,25 @@ mod tests {
         assert_eq!([0, 1, 2].map(|index| cut(&tickets[index])), [false, true, false]);
         assert!(!cut(&newcomer));
         assert_eq!(openings.active(), 3);
+    }
+
+    #[test]
+    fn the_refused_go_first_and_the_known_last() {
+        let openings = Rc::new(Openings::new(3));
+        let tickets: Vec<_> = (0..3).map(|_| openings.enter(&Stats::new())).collect();
+        for ticket in &tickets {
+            ticket.received(517, 0);
+        }
+        tickets[0].known();
+        tickets[2].refused();
+        let newcomers = [openings.enter(&Stats::new()), openings.enter(&Stats::new())];
+        let cut = |ticket: &Ticket| ticket.entry.cut.get();
+        assert_eq!([0, 1, 2].map(|index| cut(&tickets[index])), [false, false, true]);
+        assert_eq!(
+            newcomers.each_ref().map(cut),
+            [true, false],
+            "then whoever has sent nothing"
+        );
     }
 
     #[test]

@@ -54,7 +54,12 @@ pub enum Step {
     /// Read on.
     NeedMore,
     /// One of our users said hello. Unless the key is a replay, send the answer and read on.
-    Answer(ReplayKey),
+    Answer {
+        /// The user's place in [`Policy::secrets`].
+        user: usize,
+        /// The hello's mark, for the replay window.
+        replay_key: ReplayKey,
+    },
     /// The opening is complete.
     Ready(Box<Opening>),
     /// It ends here.
@@ -89,6 +94,8 @@ pub struct Refusal {
     pub why: Why,
     /// What it came as: TLS and HTTP are for the fronted site to answer.
     pub looks: Looks,
+    /// Whose secret fitted all the same.
+    pub user: Option<usize>,
 }
 
 /// The reason of a refusal.
@@ -180,10 +187,7 @@ impl Acceptor {
     pub fn handle_input(&mut self, input: &mut [u8], policy: &Policy<'_>) -> Step {
         let step = match self.stage {
             Stage::Inside { .. } => self.inside(input, policy),
-            Stage::Answering(_) | Stage::Done => Step::Refused(Refusal {
-                why: Why::Malformed,
-                looks: Looks::Noise,
-            }),
+            Stage::Answering(_) | Stage::Done => refuse(Why::Malformed, Looks::Noise),
             Stage::First | Stage::Hello(_) => {
                 self.bytes.extend_from_slice(input);
                 self.outside(policy)
@@ -268,20 +272,23 @@ impl Acceptor {
             return refuse(Why::BadSecret, Looks::Tls);
         };
         if !policy.modes.ee {
-            return refuse(Why::ModeDisabled, Looks::Tls);
+            return refuse_user(user, Why::ModeDisabled, Looks::Tls);
         }
         if let Some(expected) = policy.front_domain
             && !hello
                 .server_name
                 .is_some_and(|name| name.eq_ignore_ascii_case(expected))
         {
-            return refuse(Why::BadServerName, Looks::Tls);
+            return refuse_user(user, Why::BadServerName, Looks::Tls);
         }
         if let Err(offset) = policy.clock.judge(verified.time) {
-            return refuse(Why::ClockSkew(offset), Looks::Tls);
+            return refuse_user(user, Why::ClockSkew(offset), Looks::Tls);
         }
         self.stage = Stage::Answering(user);
-        Step::Answer(verified.replay_key)
+        Step::Answer {
+            user,
+            replay_key: verified.replay_key,
+        }
     }
 
     fn inside(&mut self, input: &mut [u8], policy: &Policy<'_>) -> Step {
@@ -295,7 +302,7 @@ impl Acceptor {
             return refuse(Why::Malformed, Looks::Tls);
         };
         let Ok(payload) = records.unwrap_in_place(input) else {
-            return refuse(Why::Malformed, Looks::Tls);
+            return refuse_user(*user, Why::Malformed, Looks::Tls);
         };
         for (to, from) in header
             .iter_mut()
@@ -316,7 +323,7 @@ impl Acceptor {
             Some(init) if init.tag == Tag::Padded => {
                 Step::Ready(opening(*user, Mode::Ee, init, Some(*records)))
             }
-            _ => refuse(Why::BadTag, Looks::Tls),
+            _ => refuse_user(*user, Why::BadTag, Looks::Tls),
         }
     }
 }
@@ -350,7 +357,7 @@ fn bare_header(header: &[u8; HEADER_LEN], policy: &Policy<'_>) -> Step {
         Mode::Plain
     };
     if !policy.modes.allow(mode) {
-        return refuse(Why::ModeDisabled, Looks::Noise);
+        return refuse_user(user, Why::ModeDisabled, Looks::Noise);
     }
     Step::Ready(opening(user, mode, init, None))
 }
@@ -383,5 +390,17 @@ fn looks_like_http(bytes: &[u8]) -> bool {
 }
 
 fn refuse(why: Why, looks: Looks) -> Step {
-    Step::Refused(Refusal { why, looks })
+    Step::Refused(Refusal {
+        why,
+        looks,
+        user: None,
+    })
+}
+
+fn refuse_user(user: usize, why: Why, looks: Looks) -> Step {
+    Step::Refused(Refusal {
+        why,
+        looks,
+        user: Some(user),
+    })
 }

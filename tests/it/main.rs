@@ -10,6 +10,7 @@
 mod admission;
 #[path = "../bugs/mod.rs"]
 mod bugs;
+mod check_net;
 mod endings;
 mod openings;
 mod shapes;
