@@ -38,17 +38,18 @@ pub fn rss_kib() -> u64 {
 }
 
 /// Gives freed memory back to the system, where the allocator keeps it otherwise.
+#[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
 pub fn trim_heap() {
-    #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes no pointers and may be called at any time.
     unsafe {
         libc::malloc_trim(64 * 1024);
     }
-    #[cfg(not(target_env = "gnu"))]
-    // SAFETY: nothing is called; the attribute above wants an unsafe block on every target.
-    unsafe {}
 }
+
+/// Nothing: musl's allocator gives memory back by itself.
+#[cfg(not(target_env = "gnu"))]
+pub fn trim_heap() {}
 
 /// Whether the process is root.
 #[must_use]

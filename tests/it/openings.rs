@@ -636,7 +636,11 @@ fn healthy_sessions_lose_nothing_beside_all_of_that() {
 #[test]
 fn refusals_are_counted_for_the_user_whose_secret_fitted() {
     let dc = FakeDc::start(Script::Echo);
-    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).modes("ee").option("handshake_timeout", 1));
+    let relay = start(
+        &RelayConfig::simple(SECRET, dc.addr())
+            .modes("ee")
+            .option("handshake_timeout", 1),
+    );
     let refused = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     relay.wait_stat("reject_mode_disabled", |count| count == 1);
     assert_eq!(relay.stat("user_test_rejects"), 1);
