@@ -10,12 +10,12 @@
 //! | room | what it is | looks at |
 //! |---|---|---|
 //! | `main` | argv → exit code | `cli` |
-//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe` |
+//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `stats`' [`stats::Emit`] |
 //! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
-//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `dc`, `dial`'s options, `wire` |
+//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `dc`, `wire` |
 //! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
-//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `wire`, `dial`, `pool`, `stats`, `close`, `sys` |
-//! | [`dial`] | connections to data centres | `close`, `sys` |
+//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `sys` |
+//! | [`dial`] | connections to data centres: raced, remembered, kept warm | `close`, `dc`, `sys` |
 //! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `dc`, `dial`'s options, `close`, `wire`, `sys`, `stats`' [`stats::Emit`] |
 //! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
 //! | [`dc`] | ids and addresses of data centres | nothing of ours |

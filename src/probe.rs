@@ -1,7 +1,7 @@
 //! Does the network let the relay work? Every address of every data centre is tried for real, each on its own.
 //!
 //! Read <https://core.telegram.org/mtproto/auth_key> up to `resPQ` first: whoever answers `req_pq_multi` with our nonce
-//! speaks MTProto, and no key or account is needed to ask. [`dcs`] is the whole of it; the front and the clock are told
+//! speaks MTProto, and no key or account is needed to ask. `dcs` is the whole of it; the front and the clock are told
 //! beside it and are never a failure.
 //!
 //! Promises: all addresses are tried at once, each once, and a try takes at most 10 s.

@@ -12,9 +12,11 @@ mod admission;
 mod bugs;
 mod check_net;
 mod endings;
+mod house;
 mod openings;
 mod shapes;
 mod transfers;
+mod vectors;
 
 use mtrelay_test_support::{Mode, Relay, RelayConfig, Tag};
 

@@ -69,7 +69,7 @@ impl<'a> ClientHello<'a> {
         };
         let random = input.array::<32>()?;
         let session_id = input.block8().filter(|id| id.len() <= 32)?;
-        let cipher_suite = first_tls13_suite(input.block16()?)?;
+        let cipher_suite = first_tls13_suite(input.block16().filter(|list| list.len() % 2 == 0)?)?;
         let _compression_methods = input.block8()?;
 
         let mut extensions = Reader(input.block16()?);
