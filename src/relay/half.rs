@@ -1,10 +1,12 @@
 //! One direction of a session: read, unwrap, recrypt in place, wrap, write.
 //!
 //! A half promises that every byte it has read is written before it reports how it ended, unless writing itself fails.
-//! It holds a block of the pool only while bytes are in hand.
+//! It holds a block of the pool only while bytes are in hand, and reads only when the receiver's socket has room: the
+//! kernel calls a socket writable when a third of its send buffer is free, which is more than a block.
 
 use crate::pool::{Block, BufferPool};
 use crate::relay::pulse::Pulse;
+use crate::sys::socket;
 use async_io::Async;
 use smol::future;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -75,6 +77,9 @@ impl Half<'_> {
         }
         loop {
             self.from.readable().await.map_err(HalfEnd::ReadFailed)?;
+            if !socket::has_room(self.to.get_ref()) {
+                self.to.writable().await.map_err(HalfEnd::WriteFailed)?;
+            }
             let mut block = self.pool.take().await;
             if self.drain(&mut block).await? {
                 return Ok(());
@@ -138,8 +143,9 @@ impl Half<'_> {
             }
             self.write_all(&block[range]).await?;
             (self.moved)(payload_len);
-            if len < end - start {
-                // Less than there was room for: that was all. More will be announced by the reactor.
+            // Less than there was room for: that was all, and more will be announced by the reactor. And a receiver
+            // that is behind shall not have us sit on a block until it has caught up: others need it.
+            if len < end - start || !socket::has_room(self.to.get_ref()) {
                 return Ok(false);
             }
         }

@@ -1,5 +1,6 @@
 //! TCP sockets as the relay wants them.
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -115,6 +116,13 @@ pub fn tune(socket: &TcpStream) {
 /// Makes the next close a reset. Whatever is still unsent is then lost, so look at [`unacknowledged`] first.
 pub fn reset_on_close(socket: &TcpStream) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+/// Whether the socket takes more without waiting: a third of its send buffer is free, or writing fails at once.
+#[must_use]
+pub fn has_room(socket: &TcpStream) -> bool {
+    let mut poll = [PollFd::new(socket, PollFlags::OUT)];
+    !matches!(rustix::event::poll(&mut poll, Some(&Timespec::default())), Ok(0))
 }
 
 /// Bytes that the peer has not acknowledged yet (tcp(7), `SIOCOUTQ`).

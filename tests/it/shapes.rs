@@ -183,3 +183,32 @@ fn one_direction_waits_for_its_reader_and_the_other_goes_on() {
     );
     dc.wait_ended(1)[0].assert_upload();
 }
+
+#[test]
+fn readers_that_stall_leave_the_blocks_to_the_others() {
+    const BLOCKS: usize = 4;
+    let dc = FakeDc::start(Script::source(
+        6,
+        16 * MIB as u64,
+        mtrelay_test_support::Then::Stay,
+    ));
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("buffers", BLOCKS));
+    let stalled: Vec<Client> = modes()
+        .into_iter()
+        .cycle()
+        .take(4 * BLOCKS)
+        .map(|mode| Client::connect(mode, relay.addr(), SECRET, 2))
+        .collect();
+    dc.wait_headers(stalled.len());
+    // Each of them has taken what its sockets take, and the relay has nothing in hand.
+    let before = std::cell::Cell::new(0);
+    relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
+    dc.set_script(Script::Echo);
+    for mode in modes() {
+        echo(&mode, Shape::default(), 1_000_000, relay.addr());
+    }
+    for client in stalled {
+        let (mut reader, _writer) = client.split();
+        reader.expect_stream(&mut Stream::new(6), 16 * MIB as u64);
+    }
+}
