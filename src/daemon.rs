@@ -278,7 +278,7 @@ impl Daemon {
     }
 
     async fn drain(&self) {
-        self.listeners.borrow_mut().close();
+        self.listeners.take().close().await;
         self.shared.openings.cut_all();
         let timeout = self.current.borrow().config.drain_timeout;
         let sessions = self.shared.stats.sessions_active();

@@ -22,7 +22,7 @@ struct Listener {
     /// As the configuration has it, where the port may be zero.
     configured: SocketAddr,
     bound: SocketAddr,
-    _task: Task<()>,
+    task: Task<()>,
 }
 
 /// Binds one of them.
@@ -60,7 +60,7 @@ impl Listeners {
         self.0.push(Listener {
             configured,
             bound,
-            _task: daemon.shared.executor.spawn(accepting),
+            task: daemon.shared.executor.spawn(accepting),
         });
         Ok(())
     }
@@ -85,9 +85,11 @@ impl Listeners {
         });
     }
 
-    /// Closes all.
-    pub(super) fn close(&mut self) {
-        self.0.clear();
+    /// Closes all. When this returns, nobody can connect any more.
+    pub(super) async fn close(self) {
+        for listener in self.0 {
+            listener.task.cancel().await;
+        }
     }
 
     /// The port for links.
