@@ -7,7 +7,7 @@
 //! Promises: every mistake of a file is reported, not only the first, each with its line. No message shows a secret,
 //! nor what may be one in the wrong place. Numbers are bounded so that sums and products of them fit 32 bits.
 
-pub mod cidr;
+mod cidr;
 pub mod date;
 pub mod options;
 pub mod problem;
@@ -15,10 +15,12 @@ pub mod uci;
 pub mod users;
 pub mod value;
 
+mod lists;
 mod read;
 
+use crate::access::{Access, AddressSet};
 use crate::dc::{DcId, Table};
-pub use cidr::Cidr;
+use cidr::Cidr;
 pub use date::Date;
 use options::{DC_OPTIONS, RELAY_OPTIONS};
 pub use problem::{Problem, Severity};
@@ -27,6 +29,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 use uci::{Package, Section};
 use users::Users;
@@ -98,16 +101,15 @@ pub struct Config {
     pub link_host: Option<String>,
     /// The port that links show, if it is not the first listener's.
     pub link_port: Option<u16>,
-    /// Clients that may come in; empty: all.
-    pub allow: Vec<Cidr>,
-    /// Clients that may not.
-    pub block: Vec<Cidr>,
+    /// Which addresses may connect, and which are balancers whose PROXY header is believed. The files' blocks are in
+    /// it once they are read.
+    pub access: Rc<Access>,
     /// A file with more blocks to allow.
     pub allow_file: Option<PathBuf>,
     /// A file with more blocks to block.
     pub block_file: Option<PathBuf>,
-    /// Balancers whose PROXY header is believed.
-    pub proxy_protocol_from: Vec<Cidr>,
+    /// Whether the limits of one source hold for those in the LAN too.
+    pub limit_lan: bool,
     /// Whether the firewall lets the listen ports in from the WAN.
     pub open_wan: bool,
     /// Whether the process gives up the system calls that it does not need.
@@ -177,11 +179,7 @@ impl Config {
     pub fn from_uci(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
         let (package, mut problems) = uci::parse(text);
         let config = build(&package, &mut problems);
-        problems.sort_by_key(|problem| problem.line);
-        if problems.iter().any(|problem| problem.severity == Severity::Error) {
-            return Err(problems);
-        }
-        Ok((config, problems))
+        judged(config, problems)
     }
 
     /// Reads a configuration from a file. What is no UTF-8 in it is read as if it were `U+FFFD`.
@@ -204,7 +202,55 @@ impl Config {
                 format!("is too large (at most {MAX_FILE_LEN} bytes)"),
             )]);
         }
-        Config::from_uci(&String::from_utf8_lossy(&bytes))
+        let (package, mut problems) = uci::parse(&String::from_utf8_lossy(&bytes));
+        let mut config = build(&package, &mut problems);
+        list_files(&mut config, &package, &mut problems);
+        judged(config, problems)
+    }
+}
+
+fn judged(config: Config, mut problems: Vec<Problem>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    problems.sort_by_key(|problem| (problem.file.is_some(), problem.line));
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    Ok((config, problems))
+}
+
+fn access(reader: &mut Reader<'_>) -> Access {
+    let allow = reader.many("allow", str::parse);
+    Access {
+        allow: (!allow.is_empty()).then(|| lists::set(&allow)),
+        block: lists::set(&reader.many("block", str::parse)),
+        balancers: lists::set(&reader.many("proxy_protocol_from", str::parse)),
+    }
+}
+
+/// Reads the files that the configuration names.
+fn list_files(config: &mut Config, package: &Package, problems: &mut Vec<Problem>) {
+    let relay = package.sections.iter().find(|section| section.kind == "relay");
+    let access = Rc::make_mut(&mut config.access);
+    let mut read = |name: &str, path: &Path, set: &mut AddressSet| {
+        let line = Reader::new(relay, RELAY_OPTIONS, problems).line(name);
+        if let Err(error) = lists::add_file(path, set, problems) {
+            let text = format!(
+                "{name} '{}' cannot be read: {error} (a file with a block of addresses on each line)",
+                path.display()
+            );
+            problems.push(Problem::error(line, text));
+        } else if set.is_empty() {
+            let text = format!(
+                "{name} '{}' names no address (such as 192.0.2.0/24)",
+                path.display()
+            );
+            problems.push(Problem::warning(line, text));
+        }
+    };
+    if let Some(path) = &config.allow_file {
+        read("allow_file", path, access.allow.get_or_insert_default());
+    }
+    if let Some(path) = &config.block_file {
+        read("block_file", path, &mut access.block);
     }
 }
 
@@ -313,11 +359,10 @@ fn relay(section: Option<&Section>, problems: &mut Vec<Problem>) -> Config {
         link_port: reader
             .maybe_number("link_port", 1..=65535)
             .map(|port| port as u16),
-        allow: reader.many("allow", str::parse),
-        block: reader.many("block", str::parse),
+        access: Rc::new(access(&mut reader)),
         allow_file: reader.maybe("allow_file", value::path),
         block_file: reader.maybe("block_file", value::path),
-        proxy_protocol_from: reader.many("proxy_protocol_from", str::parse),
+        limit_lan: reader.one("limit_lan", value::boolean),
         open_wan: reader.one("open_wan", value::boolean),
         seccomp: reader.one("seccomp", value::boolean),
         congestion: reader.maybe("congestion", value::algorithm),

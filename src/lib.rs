@@ -12,9 +12,10 @@
 //! | `main` | argv → exit code | `cli` |
 //! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `stats`' [`stats::Emit`] |
 //! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
-//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `dc`, `wire` |
+//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `wire` |
+//! | [`access`] | allow and block lists: sets of addresses | nothing of ours |
 //! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
-//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `sys` |
+//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `access`, `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `sys` |
 //! | [`dial`] | connections to data centres: raced, remembered, kept warm | `close`, `dc`, `sys` |
 //! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `dc`, `dial`'s options, `close`, `wire`, `sys`, `stats`' [`stats::Emit`] |
 //! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
@@ -26,6 +27,7 @@
 //! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
 //! | `wire` (crate) | the bytes: no sockets, no clock, no randomness | nothing of ours |
 
+pub mod access;
 pub mod cli;
 pub mod close;
 pub mod config;

@@ -10,6 +10,7 @@ pub mod pulse;
 pub mod replay;
 pub mod settle;
 
+use crate::access::{self, Access};
 use crate::close::{CloseReason, Side};
 use crate::dc::{DcId, Table};
 use crate::dial::attempts::Rounds;
@@ -100,6 +101,10 @@ pub struct Context {
     pub front_domain: Option<String>,
     /// Where strangers are sent.
     pub front: Option<Rc<Front>>,
+    /// Who may connect.
+    pub access: Rc<Access>,
+    /// The limits of one source hold for those in the LAN too.
+    pub limit_lan: bool,
     /// For a whole opening.
     pub handshake_timeout: Option<Duration>,
     /// Sessions at a time.
@@ -137,6 +142,12 @@ impl Context {
             front_domain: self.front_domain.as_deref(),
             clock: self.shared.clock.get(),
         }
+    }
+
+    /// The source that `ip` counts for, if its openings are bounded: a home's own devices may come as they like.
+    #[must_use]
+    pub fn limited_source(&self, ip: IpAddr) -> Option<IpAddr> {
+        (self.limit_lan || !access::is_lan(ip)).then(|| access::source(ip))
     }
 
     /// The length of the next answer's encrypted record.
@@ -178,10 +189,10 @@ impl Context {
 }
 
 /// Serves one connection: finds out who it is, and hands it on to a task of the right size.
-pub async fn serve(taken: Taken, context: Rc<Context>, ticket: Ticket) {
+pub async fn serve(mut taken: Taken, context: Rc<Context>, ticket: Ticket) {
     let executor = context.shared.executor.clone();
     // Boxed, so that this memory is gone when the long part begins.
-    let outcome = Box::pin(opening::authenticate(&taken, &context, &ticket)).await;
+    let outcome = Box::pin(opening::authenticate(&mut taken, &context, &ticket)).await;
     drop(ticket);
     match outcome {
         Outcome::Client(opening) => executor.spawn(Session::run(taken, opening, context)).detach(),

@@ -48,6 +48,7 @@ pub const RELAY_OPTIONS: &[OptionSpec] = &[
     option("allow_file", ""),
     option("block_file", ""),
     list("proxy_protocol_from", ""),
+    option("limit_lan", "0"),
     option("open_wan", "0"),
     option("seccomp", "1"),
     option("congestion", ""),

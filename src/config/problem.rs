@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::rc::Rc;
 
 /// How bad a [`Problem`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Problem {
     pub severity: Severity,
     /// What is wrong (what would be right).
     pub text: String,
+    /// The file, if it is another one than the configuration's.
+    pub file: Option<Rc<Path>>,
 }
 
 impl Problem {
@@ -31,6 +34,7 @@ impl Problem {
             line,
             severity: Severity::Error,
             text: text.into(),
+            file: None,
         }
     }
 
@@ -41,7 +45,15 @@ impl Problem {
             line,
             severity: Severity::Warning,
             text: text.into(),
+            file: None,
         }
+    }
+
+    /// The same mistake, in another file than the configuration's.
+    #[must_use]
+    pub fn of(mut self, file: &Rc<Path>) -> Problem {
+        self.file = Some(file.clone());
+        self
     }
 
     /// The mistake as people read it: `mtrelay: FILE:LINE: what is wrong (what would be right)`.
@@ -58,7 +70,8 @@ struct InFile<'a> {
 
 impl fmt::Display for InFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mtrelay: {}:", self.file.display())?;
+        let file = self.problem.file.as_deref().unwrap_or(self.file);
+        write!(f, "mtrelay: {}:", file.display())?;
         if self.problem.line > 0 {
             write!(f, "{}:", self.problem.line)?;
         }

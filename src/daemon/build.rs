@@ -100,6 +100,8 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>) -> Rc<Context> {
         fast_mode: config.fast_mode,
         front_domain: config.front_domain.clone(),
         front,
+        access: config.access.clone(),
+        limit_lan: config.limit_lan,
         handshake_timeout: config.handshake_timeout,
         max_sessions: u64::from(config.max_sessions),
         max_sessions_per_ip: config.max_sessions_per_ip.map(|limit| limit as usize),

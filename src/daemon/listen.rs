@@ -1,8 +1,9 @@
 //! The listeners, and the admission of what they accept.
 
+use crate::close::Reject;
 use crate::daemon::Daemon;
 use crate::relay::{self, Taken};
-use crate::sys::socket;
+use crate::sys::{clock, socket};
 use async_io::{Async, Timer};
 use smol::Task;
 use smol::future;
@@ -127,15 +128,21 @@ async fn accept(listener: Async<TcpListener>, daemon: Rc<Daemon>) {
 
 fn admit(connection: TcpStream, peer: SocketAddr, daemon: &Rc<Daemon>) {
     let context = daemon.current.borrow().context.clone();
+    let client = peer.ip().to_canonical();
+    // A balancer's own address is not what the lists are about: its header tells.
+    let is_balancer = context.access.balancers.contains(client);
+    if !is_balancer && !context.access.admits(client) {
+        daemon.shared.stats.reject(Reject::Blocked, None);
+        return log::debug!("reject: client={client} reason={}", Reject::Blocked);
+    }
     let connection = match Async::new_nonblocking(connection) {
         Ok(connection) => connection,
         Err(error) => return log::warn!("cannot watch a connection: {error}"),
     };
-    let ticket = daemon.shared.openings.enter(&daemon.shared.stats);
-    let taken = Taken {
-        connection,
-        client: peer.ip().to_canonical(),
-    };
+    let source = context.limited_source(client).filter(|_| !is_balancer);
+    let openings = &daemon.shared.openings;
+    let ticket = openings.enter(source, clock::now(), &daemon.shared.stats);
+    let taken = Taken { connection, client };
     daemon
         .shared
         .executor

@@ -1,13 +1,15 @@
 //! Openings: connections that have not said who they are yet.
 //!
 //! An opening holds no relay block, only its own few bytes, and has one deadline for all of it. When there are too many
-//! at once, the oldest of those that have sent least makes room, so that silent strangers never shut an honest client
-//! out. Whoever is refused gets no answer of ours: its connection stays open in silence until the deadline.
+//! at once, in all or from one source, the oldest of those that have sent least makes room, so that strangers never
+//! shut an honest client out, neither silent nor slow ones: the newcomer has a moment to speak before it may have to
+//! go itself. Whoever is refused gets no answer of ours: its connection stays open in silence until the deadline.
 
 use crate::close::Reject;
 use crate::relay::half::discard;
 use crate::relay::{Context, Taken};
 use crate::stats::{Raised, Stats};
+use crate::sys::clock;
 use async_io::{Async, Timer};
 use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
@@ -16,15 +18,32 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 use wire::accept::{Acceptor, Looks, Opening, Refusal, Step, Why};
+use wire::proxy_protocol::{self, Origin};
 
 /// The most that is read at once before a client is known; a hello is about 2 KB.
 pub(crate) const SCRATCH_LEN: usize = 2048;
 /// What openings may hold together, in bytes: a few hundred whole hellos, or 60 of the longest.
 const MAX_HELD: usize = 1 << 20;
 
-/// What having authenticated is worth, in bytes received: more than anybody can send before that.
-const KNOWN: usize = 1 << 20;
+/// The part of the places that one source may take, but never fewer than a phone opens at once when it wakes up.
+const SOURCE_SHARE: usize = 8;
+const BURST: usize = 16;
+/// An opening younger than this makes room only where all are: a phone far away needs as long for its first bytes.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How much somebody has earned to stay; the lower go first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Was refused, and is only kept waiting.
+    Refused,
+    /// Has not said who it is.
+    #[default]
+    Unknown,
+    /// A user of ours has said hello.
+    Known,
+}
 
 /// All openings in flight.
 pub struct Openings {
@@ -34,8 +53,11 @@ pub struct Openings {
     list: RefCell<Vec<Rc<Entry>>>,
 }
 
-#[derive(Default)]
 struct Entry {
+    begun: Instant,
+    /// Whose part of the places it takes; nobody's in the LAN.
+    source: Cell<Option<IpAddr>>,
+    standing: Cell<Standing>,
     received: Cell<usize>,
     held: Cell<usize>,
     cut: Cell<bool>,
@@ -66,13 +88,22 @@ impl Openings {
         self.list.borrow().len()
     }
 
-    /// Takes a place; somebody else's if there is none left.
+    /// Takes a place; somebody else's if there is none left in all, or none for `source`.
     #[must_use]
-    pub fn enter(self: &Rc<Self>, stats: &Rc<Stats>) -> Ticket {
+    pub fn enter(self: &Rc<Self>, source: Option<IpAddr>, now: Instant, stats: &Rc<Stats>) -> Ticket {
         while self.active() >= self.limit.get() {
-            self.make_room();
+            self.make_room(now, |_| true);
         }
-        let entry = Rc::new(Entry::default());
+        self.bound(source, now, 1);
+        let entry = Rc::new(Entry {
+            begun: now,
+            source: Cell::new(source),
+            standing: Cell::default(),
+            received: Cell::default(),
+            held: Cell::default(),
+            cut: Cell::default(),
+            waker: Cell::default(),
+        });
         self.list.borrow_mut().push(entry.clone());
         Ticket {
             _counted: stats.opening(),
@@ -81,25 +112,40 @@ impl Openings {
         }
     }
 
-    /// Cuts all of them off.
-    pub fn cut_all(&self) {
-        while self.active() > 0 {
-            self.make_room();
+    /// Makes room for `more` from this source.
+    fn bound(&self, source: Option<IpAddr>, now: Instant, more: usize) {
+        let limit = (self.limit.get() / SOURCE_SHARE).max(BURST);
+        let same = |entry: &Entry| source.is_some() && entry.source.get() == source;
+        let count = || self.list.borrow().iter().filter(|entry| same(entry)).count();
+        for _ in limit..count() + more {
+            self.make_room(now, same);
         }
     }
 
-    /// Cuts off the oldest of those that have sent least.
-    fn make_room(&self) {
+    /// Cuts all of them off.
+    pub fn cut_all(&self) {
+        for entry in self.list.take() {
+            entry.cut_off();
+        }
+    }
+
+    /// Cuts off the oldest of those that have sent least, among those that `may_go`.
+    fn make_room(&self, now: Instant, may_go: impl Fn(&Entry) -> bool) {
         let mut list = self.list.borrow_mut();
-        let Some(index) = (0..list.len()).min_by_key(|index| list[*index].received.get()) else {
+        let rank = |index: &usize| {
+            let entry = &list[*index];
+            let is_young = now.saturating_duration_since(entry.begun) < GRACE;
+            let standing = entry.standing.get();
+            let has_grace = is_young && standing == Standing::Unknown;
+            (standing, has_grace, entry.received.get())
+        };
+        let candidates = (0..list.len()).filter(|index| may_go(&list[*index]));
+        let Some(index) = candidates.min_by_key(rank) else {
             return;
         };
         let entry = list.remove(index);
         drop(list);
-        entry.cut.set(true);
-        if let Some(waker) = entry.waker.take() {
-            waker.wake();
-        }
+        entry.cut_off();
     }
 
     /// Cuts off the oldest of those that hold most.
@@ -112,16 +158,22 @@ impl Openings {
             let entry = list.remove(index);
             drop(list);
             self.hold(&entry, 0);
-            entry.cut.set(true);
-            if let Some(waker) = entry.waker.take() {
-                waker.wake();
-            }
+            entry.cut_off();
         }
     }
 
     fn hold(&self, entry: &Entry, bytes: usize) {
         self.held.set(self.held.get() - entry.held.get() + bytes);
         entry.held.set(bytes);
+    }
+}
+
+impl Entry {
+    fn cut_off(&self) {
+        self.cut.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -134,13 +186,20 @@ impl Ticket {
 
     /// A user of ours has said hello: whoever has not goes first.
     fn known(&self) {
-        self.entry.received.set(self.entry.received.get() + KNOWN);
+        self.entry.standing.set(Standing::Known);
     }
 
     /// Whoever is refused is only kept waiting, and is the first to go.
     fn refused(&self) {
-        self.entry.received.set(0);
+        self.entry.standing.set(Standing::Refused);
         self.openings.hold(&self.entry, 0);
+    }
+
+    /// It turned out to come from somewhere else.
+    fn comes_from(&self, source: Option<IpAddr>, now: Instant) {
+        self.entry.source.set(None);
+        self.openings.bound(source, now, 1);
+        self.entry.source.set(source);
     }
 
     fn cut(&self) -> impl Future<Output = ()> + '_ {
@@ -174,18 +233,39 @@ pub enum Outcome {
     Gone,
 }
 
-/// Finds out who `taken` is.
-pub async fn authenticate(taken: &Taken, context: &Context, ticket: &Ticket) -> Outcome {
+/// Finds out who `taken` is, and with a balancer between also where it comes from.
+pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket) -> Outcome {
     let counted = Cell::new(false);
+    let client = Cell::new(taken.client);
+    let connection = &taken.connection;
     let reject = |reject: Reject, user: Option<usize>| {
         counted.set(true);
         ticket.refused();
         let user = user.and_then(|user| context.users.get(user));
         context.shared.stats.reject(reject, user.map(|user| &*user.stats));
-        log::debug!("reject: client={} reason={}", taken.client, reject.name());
+        log::debug!("reject: client={} reason={}", client.get(), reject.name());
     };
     let talk = async {
-        let refusal = match converse(&taken.connection, taken.client, context, ticket).await {
+        if context.access.balancers.contains(client.get()) {
+            match origin(connection, ticket).await {
+                Ok(Some(Origin::Client(ip))) => client.set(ip.to_canonical()),
+                Ok(Some(Origin::Connection)) => {}
+                Ok(None) => {
+                    reject(Reject::Malformed, None);
+                    return Outcome::Gone;
+                }
+                Err(_) => {
+                    reject(Reject::Closed, None);
+                    return Outcome::Gone;
+                }
+            }
+            if !context.access.admits(client.get()) {
+                reject(Reject::Blocked, None);
+                return Outcome::Gone;
+            }
+            ticket.comes_from(context.limited_source(client.get()), clock::now());
+        }
+        let refusal = match converse(connection, client.get(), context, ticket).await {
             Ok(Ending::Opening(opening)) => return Outcome::Client(opening),
             Ok(Ending::Refused {
                 reason,
@@ -203,7 +283,7 @@ pub async fn authenticate(taken: &Taken, context: &Context, ticket: &Ticket) -> 
         if let Some(bytes) = refusal.filter(|_| context.front.is_some()) {
             return Outcome::Stranger(bytes);
         }
-        let _ = discard(&taken.connection).await;
+        let _ = discard(connection).await;
         Outcome::Gone
     };
     let deadline = async {
@@ -223,7 +303,35 @@ pub async fn authenticate(taken: &Taken, context: &Context, ticket: &Ticket) -> 
         }
         Outcome::Gone
     };
-    talk.or(cut).or(deadline).await
+    let outcome = talk.or(cut).or(deadline).await;
+    taken.client = client.get();
+    outcome
+}
+
+/// What the balancer says of its client; `None` when it does not speak the PROXY protocol.
+///
+/// # Errors
+/// When it closes or resets, or its socket fails.
+async fn origin(connection: &Async<TcpStream>, ticket: &Ticket) -> io::Result<Option<Origin>> {
+    let mut reader = proxy_protocol::Reader::default();
+    loop {
+        let step = connection.read_with(|mut socket| {
+            let mut piece = [0; 64];
+            let room = reader.wanted().min(piece.len());
+            match socket.read(&mut piece[..room])? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                len => {
+                    ticket.received(len, 0);
+                    Ok(reader.handle_input(&piece[..len]))
+                }
+            }
+        });
+        match step.await? {
+            Ok(None) => {}
+            Ok(origin) => return Ok(origin),
+            Err(proxy_protocol::Malformed) => return Ok(None),
+        }
+    }
 }
 
 enum Ending {
@@ -336,12 +444,16 @@ pub(crate) fn fill(bytes: &mut [u8]) {
 mod tests {
     use super::*;
 
+    fn enter(openings: &Rc<Openings>) -> Ticket {
+        openings.enter(None, clock::now(), &Stats::new())
+    }
+
     #[test]
     fn the_oldest_that_sent_least_makes_room() {
         let openings = Rc::new(Openings::new(3));
-        let tickets: Vec<_> = (0..3).map(|_| openings.enter(&Stats::new())).collect();
+        let tickets: Vec<_> = (0..3).map(|_| enter(&openings)).collect();
         tickets[0].received(64, 0);
-        let newcomer = openings.enter(&Stats::new());
+        let newcomer = enter(&openings);
         let cut = |ticket: &Ticket| ticket.entry.cut.get();
         assert_eq!([0, 1, 2].map(|index| cut(&tickets[index])), [false, true, false]);
         assert!(!cut(&newcomer));
@@ -351,13 +463,13 @@ mod tests {
     #[test]
     fn the_refused_go_first_and_the_known_last() {
         let openings = Rc::new(Openings::new(3));
-        let tickets: Vec<_> = (0..3).map(|_| openings.enter(&Stats::new())).collect();
+        let tickets: Vec<_> = (0..3).map(|_| enter(&openings)).collect();
         for ticket in &tickets {
             ticket.received(517, 0);
         }
         tickets[0].known();
         tickets[2].refused();
-        let newcomers = [openings.enter(&Stats::new()), openings.enter(&Stats::new())];
+        let newcomers = [enter(&openings), enter(&openings)];
         let cut = |ticket: &Ticket| ticket.entry.cut.get();
         assert_eq!([0, 1, 2].map(|index| cut(&tickets[index])), [false, false, true]);
         assert_eq!(
@@ -370,12 +482,45 @@ mod tests {
     #[test]
     fn hellos_do_not_fill_the_memory() {
         let openings = Rc::new(Openings::new(1000));
-        let tickets: Vec<_> = (0..200).map(|_| openings.enter(&Stats::new())).collect();
+        let tickets: Vec<_> = (0..200).map(|_| enter(&openings)).collect();
         for ticket in &tickets {
             ticket.received(1, 16 * 1024);
             assert!(openings.held.get() <= MAX_HELD);
         }
         drop(tickets);
         assert_eq!((openings.active(), openings.held.get()), (0, 0));
+    }
+
+    #[test]
+    fn the_newcomer_has_a_moment_before_slow_senders_outlast_it() {
+        let openings = Rc::new(Openings::new(3));
+        let begun = clock::now();
+        let later = begun + 2 * GRACE;
+        let stats = Stats::new();
+        let slow: Vec<_> = (0..3).map(|_| openings.enter(None, begun, &stats)).collect();
+        slow.iter().for_each(|ticket| ticket.received(60, 0));
+        slow[0].known();
+        let newcomers = [(); 2].map(|()| openings.enter(None, later, &stats));
+        let cut = |ticket: &Ticket| ticket.entry.cut.get();
+        assert_eq!([0, 1, 2].map(|index| cut(&slow[index])), [false, true, true]);
+        assert_eq!(newcomers.each_ref().map(cut), [false, false]);
+    }
+
+    #[test]
+    fn one_source_takes_only_its_part_and_a_burst_always_passes() {
+        let openings = Rc::new(Openings::new(512));
+        let [phone, crowd] = [1, 2].map(|last| Some(IpAddr::from([192, 0, 2, last])));
+        let (now, stats) = (clock::now(), Stats::new());
+        let enter = |source| openings.enter(source, now, &stats);
+        let burst: Vec<_> = (0..BURST).map(|_| enter(phone)).collect();
+        let many: Vec<_> = (0..200).map(|_| enter(crowd)).collect();
+        let lan: Vec<_> = (0..200).map(|_| enter(None)).collect();
+        let alive = |tickets: &[Ticket]| tickets.iter().filter(|ticket| !ticket.entry.cut.get()).count();
+        assert_eq!([&burst, &many, &lan].map(|tickets| alive(tickets)), [16, 64, 200]);
+        lan[0].comes_from(crowd, now);
+        assert_eq!((alive(&many), alive(&lan)), (63, 200));
+        let tight = Rc::new(Openings::new(16));
+        let burst: Vec<_> = (0..BURST).map(|_| tight.enter(phone, now, &stats)).collect();
+        assert_eq!(alive(&burst), 16);
     }
 }

@@ -7,6 +7,7 @@
 //! - [`cipher`] — AES-256-CTR, the one piece of code that runs for every relayed byte
 //! - [`obfuscated2`] — the 64-byte header that opens every connection, towards the client and towards the DC
 //! - [`faketls`] — the TLS 1.3 costume: hello, answer, records
+//! - [`proxy_protocol`] — what a balancer says of the client behind it
 //! - [`accept`] — the state machine that turns a connection's first bytes into a user, a mode and a DC
 
 #![no_std]
@@ -22,6 +23,7 @@ pub mod accept;
 pub mod cipher;
 pub mod faketls;
 pub mod obfuscated2;
+pub mod proxy_protocol;
 pub mod secret;
 
 /// The ways in which a client may present itself. One listener serves any set of them at once.

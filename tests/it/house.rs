@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The room, and the rooms it may look at besides itself.
-const RULES: [(&str, &[&str]); 15] = [
+const RULES: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -18,12 +18,17 @@ const RULES: [(&str, &[&str]); 15] = [
     (
         "daemon",
         &[
-            "config", "relay", "dial", "http", "stats", "pool", "sys", "close", "dc", "link", "syslog",
+            "access", "config", "relay", "dial", "http", "stats", "pool", "sys", "close", "dc", "link",
+            "syslog",
         ],
     ),
-    ("config", &["dc"]),
+    ("access", &[]),
+    ("config", &["access", "dc"]),
     ("link", &["config"]),
-    ("relay", &["dial", "pool", "stats", "close", "dc", "sys"]),
+    (
+        "relay",
+        &["access", "dial", "pool", "stats", "close", "dc", "sys"],
+    ),
     ("dial", &["close", "dc", "sys"]),
     ("http", &["stats", "close", "sys"]),
     ("stats", &["close", "dc"]),

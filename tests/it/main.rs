@@ -14,6 +14,7 @@ mod check_net;
 mod daemon;
 mod endings;
 mod house;
+mod lists;
 mod openings;
 mod shapes;
 mod transfers;
