@@ -59,6 +59,9 @@ pub struct RunArgs {
     /// become this user once the ports are bound
     #[argh(option, arg_name = "name")]
     pub user: Option<String>,
+    /// file in RAM (tmpfs) that keeps quotas and seen handshakes over a restart
+    #[argh(option, arg_name = "file")]
+    pub state: Option<PathBuf>,
 }
 
 /// Check the configuration and name every mistake
@@ -258,12 +261,14 @@ fn run(args: RunArgs, terminal: &mut Terminal) -> u8 {
         verbose,
         syslog,
         user,
+        state,
     } = args;
     match daemon::run(daemon::Run {
         config,
         verbose,
         syslog,
         user,
+        state,
     }) {
         Ok(()) => 0,
         Err(daemon::StartError::Config(mistakes)) => {

@@ -21,7 +21,7 @@ mod read;
 use crate::access::{Access, AddressSet};
 use crate::dc::{DcId, Table};
 use cidr::Cidr;
-pub use date::Date;
+pub use date::{Date, month};
 use options::{DC_OPTIONS, RELAY_OPTIONS};
 pub use problem::{Problem, Severity};
 use read::Reader;
@@ -144,6 +144,8 @@ pub struct Config {
     pub answer_timeout: Option<Duration>,
     /// How far a hello's clock may be off.
     pub clock_skew: ClockSkew,
+    /// Whether our own clock is right. `None`: when the kernel says so.
+    pub clock_trusted: Option<bool>,
     /// How long a session may be silent.
     pub idle_timeout: Option<Duration>,
     /// How long sessions may go on after SIGTERM.
@@ -391,6 +393,10 @@ fn relay(section: Option<&Section>, problems: &mut Vec<Problem>) -> Config {
                 Ok(seconds) => Ok(ClockSkew::Seconds(seconds)),
                 Err(wrong) => Err(or_auto(&wrong)),
             },
+        }),
+        clock_trusted: reader.one("clock_trusted", |text| match text {
+            "auto" => Ok(None),
+            _ => value::boolean(text).map(Some).map_err(|wrong| or_auto(&wrong)),
         }),
         idle_timeout: reader.seconds("idle_timeout"),
         drain_timeout: reader.seconds("drain_timeout"),

@@ -4,7 +4,9 @@
 //! built whole beside the running configuration and takes its place only if all of it is good.
 
 mod build;
+mod limits;
 mod listen;
+mod state;
 
 use crate::close::CloseReason;
 use crate::config::{Config, DEFAULT_PATH, Problem};
@@ -22,7 +24,7 @@ use listen::Listeners;
 use smol::LocalExecutor;
 use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,8 @@ pub struct Run {
     pub syslog: bool,
     /// Whom to become once the ports are bound.
     pub user: Option<String>,
+    /// Where what must outlive a restart is kept.
+    pub state: Option<PathBuf>,
 }
 
 /// Why the daemon did not start.
@@ -73,6 +77,9 @@ struct Daemon {
     started_at: u32,
     shared: Rc<Shared>,
     current: RefCell<Rc<Current>>,
+    state: Option<state::State>,
+    /// Live sessions may break a limit that a reload has brought.
+    limits_changed: Cell<bool>,
     listeners: RefCell<Listeners>,
     nofile: u64,
 }
@@ -130,11 +137,15 @@ pub fn run(run: Run) -> Result<(), StartError> {
             .unwrap_or_default();
         StartError::System(format!("cannot listen on {address} for statistics: {error}"))
     })?;
+    let state = run.state.as_deref().and_then(state::State::open);
     give_up_privileges(run.user.as_deref())?;
 
     let executor = Rc::new(LocalExecutor::new());
     let shared = build::shared(&config, nofile, executor.clone());
     let context = build::context(&config, &shared);
+    if let Some(state) = &state {
+        state.restore(&shared);
+    }
     let daemon = Rc::new(Daemon {
         source,
         run,
@@ -142,6 +153,8 @@ pub fn run(run: Run) -> Result<(), StartError> {
         started_at: clock::unix_now(),
         shared,
         current: RefCell::new(Rc::new(Current { config, context })),
+        state,
+        limits_changed: Cell::new(false),
         listeners: RefCell::default(),
         nofile,
     });
@@ -274,6 +287,9 @@ impl Daemon {
         self.drain().or(again).await;
         self.shared.pulses.end(CloseReason::Shutdown, |_| true);
         self.gone_within(SWEEP).await;
+        if let Some(state) = &self.state {
+            state.save(&self.shared);
+        }
         log::info!("mtrelay ends");
     }
 
@@ -373,6 +389,8 @@ impl Daemon {
         self.shared.dialer.retain(&config.dcs);
         self.shared.dialer.forget();
         self.shared.clock.set(build::clock(&config));
+        self.shared.clock_trusted.set(build::is_clock_trusted(&config));
+        self.limits_changed.set(true);
         *self.current.borrow_mut() = Rc::new(Current { config, context });
         Ok(())
     }
@@ -389,6 +407,10 @@ impl Daemon {
             self.shared.pulses.sweep(idle_s);
             self.shared.fronted.sweep(idle_s);
             self.shared.clock.set(build::clock(&current.config));
+            self.shared
+                .clock_trusted
+                .set(build::is_clock_trusted(&current.config));
+            limits::apply(&current, &self.shared, &self.limits_changed);
             match self.shared.stats.sessions_active() {
                 0 if trim => {
                     self.shared.pool.trim();
@@ -424,6 +446,7 @@ impl Daemon {
             uptime: now.saturating_duration_since(self.started),
             start_time_s: Some(u64::from(self.started_at)),
             synced: clock::is_synchronised(),
+            trusted: self.shared.clock_trusted.get(),
             buffers: Buffers {
                 size: levels.size as u64,
                 count: levels.count as u64,

@@ -59,6 +59,8 @@ pub struct Shared {
     pub fronted: Rc<Pulses>,
     /// How a hello's time is judged at present.
     pub clock: Cell<Clock>,
+    /// Whether our own clock is right, as far as is known.
+    pub clock_trusted: Cell<bool>,
     /// The length that our answer's encrypted record varies around: one site's certificates have one length.
     pub flight_len: usize,
     /// The first unknown DCs that clients asked for: each is logged once, and whoever makes up many fills no log.
@@ -79,8 +81,8 @@ pub struct User {
     pub expires: Option<u64>,
     /// Sessions at a time.
     pub max_sessions: Option<u64>,
-    /// Bytes in both directions.
-    pub quota: Option<u64>,
+    /// Client addresses at a time; of IPv6 a /64 is one.
+    pub max_ips: Option<usize>,
     /// Counters.
     pub stats: Rc<UserStats>,
 }
@@ -160,17 +162,16 @@ impl Context {
     /// Why `user` may not begin another session from `client`.
     fn refuse(&self, user: &User, client: IpAddr) -> Option<CloseReason> {
         let stats = &user.stats;
-        let used = stats.up.get().saturating_add(stats.down.get());
         if !user.enabled {
             return Some(CloseReason::UserDisabled);
         }
         if user
             .expires
-            .is_some_and(|expires| self.clock_is_believed() && u64::from(clock::unix_now()) >= expires)
+            .is_some_and(|expires| self.shared.clock_trusted.get() && u64::from(clock::unix_now()) >= expires)
         {
             return Some(CloseReason::Expired);
         }
-        if user.quota.is_some_and(|quota| used >= quota) {
+        if stats.is_over_quota() {
             return Some(CloseReason::Quota);
         }
         // The session that asks is counted already.
@@ -180,11 +181,20 @@ impl Context {
             || self
                 .max_sessions_per_ip
                 .is_some_and(|limit| self.shared.pulses.count(same_ip) > limit);
+        let limited = limited || user.max_ips.is_some_and(|limit| self.ips_of(user) > limit);
         limited.then_some(CloseReason::Limit)
     }
 
-    fn clock_is_believed(&self) -> bool {
-        self.shared.clock.get() != Clock::Unknown
+    /// How many addresses the user's sessions come from.
+    fn ips_of(&self, user: &User) -> usize {
+        let mut sources = Vec::new();
+        self.shared.pulses.each(|pulse| {
+            let source = access::source(pulse.client);
+            if pulse.is_of(&user.name) && !sources.contains(&source) {
+                sources.push(source);
+            }
+        });
+        sources.len()
     }
 }
 
@@ -219,7 +229,10 @@ impl Session {
     async fn run(taken: Taken, opening: Box<Opening>, context: Rc<Context>) {
         let begun = clock::now();
         let user = &context.users[opening.user];
-        let pulse = context.shared.pulses.begin(user.name.clone(), taken.client);
+        let pulse = context
+            .shared
+            .pulses
+            .begin(Some((user.name.clone(), user.secret)), taken.client);
         let dc = DcId::from_wire(opening.dc);
         let addresses = context.dcs.lookup(dc).map(<[SocketAddr]>::to_vec);
         let stats = &context.shared.stats;
@@ -312,12 +325,21 @@ impl Session {
             pulse: &self.pulse,
             moved,
         };
-        let moved_up = |len| self.stats.moved_up(len);
+        let counted = || {
+            if self.stats.is_over_quota() {
+                self.pulse.end(CloseReason::Quota);
+            }
+        };
+        let moved_up = |len| {
+            self.stats.moved_up(len);
+            counted();
+        };
         let moved_down = |len| {
             if self.stats.down() == 0 {
                 self.context.dialer.answered(address);
             }
             self.stats.moved_down(len);
+            counted();
         };
         let up = Treatment {
             unwrap: records,

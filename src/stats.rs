@@ -39,6 +39,9 @@ pub struct Stats {
     fronted_active: Cell<u64>,
     fronted_total: Cell<u64>,
     fronted_bytes: Cell<u64>,
+    fronted_failed: Cell<u64>,
+    accept_pauses: Cell<u64>,
+    panics: Cell<u64>,
     openings_active: Cell<u64>,
     config_reloads: Cell<u64>,
     config_rejected: Cell<u64>,
@@ -84,6 +87,12 @@ pub struct UserStats {
     pub down: Cell<u64>,
     /// Openings with this user's secret that were refused.
     pub rejects: Cell<u64>,
+    /// Bytes in both directions that count for the quota.
+    pub quota_used: Cell<u64>,
+    /// Where that count ends the user's sessions; `None`: nowhere.
+    pub quota: Cell<Option<u64>>,
+    /// The month in which the count began; `None` while nobody has looked at a calendar.
+    pub quota_month: Cell<Option<u32>>,
 }
 
 /// Adds without ever panicking: after 2^64 a counter starts again at 0.
@@ -148,6 +157,11 @@ impl Stats {
         self.users.borrow_mut().retain(|name, _| keep(name));
     }
 
+    /// Each listed user.
+    pub fn users(&self) -> Vec<Rc<UserStats>> {
+        self.users.borrow().values().cloned().collect()
+    }
+
     /// Counts an opening that did not become a session, also against the user whose secret it had.
     pub fn reject(&self, reject: Reject, user: Option<&UserStats>) {
         raise(&self.rejects[reject.index()]);
@@ -171,6 +185,21 @@ impl Stats {
     pub fn fronted(self: &Rc<Self>) -> Raised {
         raise(&self.fronted_total);
         Raised::new(self, |stats| &stats.fronted_active)
+    }
+
+    /// Counts a stranger to whom the front site could not be shown.
+    pub fn fronted_failed(&self) {
+        raise(&self.fronted_failed);
+    }
+
+    /// Counts a time when accepting had to rest.
+    pub fn accept_paused(&self) {
+        raise(&self.accept_pauses);
+    }
+
+    /// Counts a task that panicked.
+    pub fn panicked(&self) {
+        raise(&self.panics);
     }
 
     /// Counts bytes passed to or from the front site.
@@ -247,6 +276,27 @@ impl UserStats {
             up: Cell::default(),
             down: Cell::default(),
             rejects: Cell::default(),
+            quota_used: Cell::default(),
+            quota: Cell::default(),
+            quota_month: Cell::default(),
+        }
+    }
+
+    /// Whether the quota is used up.
+    pub fn is_over_quota(&self) -> bool {
+        self.quota
+            .get()
+            .is_some_and(|quota| self.quota_used.get() >= quota)
+    }
+
+    /// It is this month now: in another one than before the count for the quota begins anew.
+    pub fn enter_month(&self, month: u32) {
+        if self
+            .quota_month
+            .replace(Some(month))
+            .is_some_and(|before| before != month)
+        {
+            self.quota_used.set(0);
         }
     }
 
@@ -361,6 +411,19 @@ mod tests {
         let gauge = Cell::new(0);
         lower(&gauge);
         assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_quota_counts_until_the_month_changes() {
+        let user = UserStats::new("a");
+        user.quota_used.set(5);
+        assert!(!user.is_over_quota());
+        user.quota.set(Some(5));
+        assert!(user.is_over_quota());
+        for (month, used) in [(24_321, 5), (24_321, 5), (24_322, 0)] {
+            user.enter_month(month);
+            assert_eq!(user.quota_used.get(), used, "{month}");
+        }
     }
 
     #[test]

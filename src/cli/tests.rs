@@ -153,6 +153,7 @@ fn arguments_are_read_in_their_usual_forms() {
         verbose: 3,
         syslog: true,
         user: Some("nobody".into()),
+        state: None,
     };
     let line = ["run", "-c", "a=b", "-vv", "-v", "--syslog", "--user=nobody"];
     assert_eq!(command(&line), Command::Run(run));

@@ -29,6 +29,20 @@ impl Date {
     }
 }
 
+/// The month in which a second of Unix time lies, in UTC, counted from the year 0.
+#[must_use]
+pub fn month(unix: u64) -> u32 {
+    // The same calendar as above, the other way: 400 years are 146,097 days, of which 4 and 100 years miss or have a
+    // leap day at their end.
+    let days = unix / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Months from March on, two of which are January and February of the next year.
+    let month = (5 * day + 2) / 153;
+    u32::try_from(12 * (400 * era + year) + month + 2).unwrap_or(u32::MAX)
+}
+
 impl FromStr for Date {
     type Err = String;
 
@@ -106,5 +120,29 @@ mod tests {
         for text in wrong {
             assert!(text.parse::<Date>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn months_end_where_their_last_day_ends() {
+        for text in [
+            "1970-01-31",
+            "1999-12-31",
+            "2000-02-29",
+            "2026-02-28",
+            "2026-11-30",
+            "2028-02-29",
+            "2100-02-28",
+            "2106-01-31",
+            "2399-12-31",
+        ] {
+            let date: Date = text.parse().unwrap();
+            let last = 12 * u32::from(date.year) + u32::from(date.month) - 1;
+            assert_eq!(
+                (month(date.end_unix() - 1), month(date.end_unix())),
+                (last, last + 1),
+                "{text}"
+            );
+        }
+        assert_eq!(month(0), 12 * 1970);
     }
 }

@@ -66,6 +66,7 @@ pub const RELAY_OPTIONS: &[OptionSpec] = &[
     option("handshake_timeout", "5"),
     option("answer_timeout", "4"),
     option("clock_skew", "auto"),
+    option("clock_trusted", "auto"),
     option("idle_timeout", "600"),
     option("drain_timeout", "10"),
     option("replay_window", "16384"),

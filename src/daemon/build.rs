@@ -49,6 +49,7 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         pulses: Rc::default(),
         fronted: Rc::default(),
         clock: Cell::new(clock(config)),
+        clock_trusted: Cell::new(is_clock_trusted(config)),
         flight_len,
         unknown: RefCell::default(),
         scratch: RefCell::new(vec![0; opening::SCRATCH_LEN].into_boxed_slice()),
@@ -111,21 +112,30 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>) -> Rc<Context> {
 }
 
 fn user(user: &ConfiguredUser, stats: &Stats) -> User {
+    let stats = stats.user(&user.name);
+    stats
+        .quota
+        .set(user.quota_mb.map(|megabytes| u64::from(megabytes) << 20));
     User {
         name: user.name.as_str().into(),
         secret: user.secret,
         enabled: user.enabled,
         expires: user.expires.as_ref().map(|date| date.end_unix()),
         max_sessions: user.max_sessions.map(u64::from),
-        quota: user.quota_mb.map(|megabytes| u64::from(megabytes) << 20),
-        stats: stats.user(&user.name),
+        max_ips: user.max_ips.map(|limit| limit as usize),
+        stats,
     }
+}
+
+/// Whether our own clock is right, as far as the kernel or the owner says so.
+pub(super) fn is_clock_trusted(config: &Config) -> bool {
+    config.clock_trusted.unwrap_or_else(clock::is_synchronised)
 }
 
 /// How hellos' times are judged at this moment.
 pub(super) fn clock(config: &Config) -> Clock {
     let (behind, ahead) = match config.clock_skew {
-        ClockSkew::Auto if clock::is_synchronised() => (CLOCK_BEHIND_S, CLOCK_AHEAD_S),
+        ClockSkew::Auto if is_clock_trusted(config) => (CLOCK_BEHIND_S, CLOCK_AHEAD_S),
         ClockSkew::Auto | ClockSkew::Any => return Clock::Unknown,
         ClockSkew::Seconds(seconds) => (seconds, seconds),
     };

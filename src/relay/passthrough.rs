@@ -47,7 +47,7 @@ impl Front {
             connection: client,
             client: address,
         } = taken;
-        let pulse = shared.fronted.begin("".into(), address);
+        let pulse = shared.fronted.begin(None, address);
         if shared.fronted.count(|_| true) > MAX_STRANGERS {
             return;
         }

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
+use wire::secret::Secret;
 
 /// How long the other direction lives on in silence when one has ended.
 const HALF_CLOSED_IDLE_S: u32 = 60;
@@ -24,11 +25,12 @@ pub struct Pulses {
 pub struct Pulse {
     /// Where the client comes from.
     pub client: IpAddr,
-    /// Who it is.
-    pub user: Rc<str>,
+    /// Who it is: the name and the key with which it came; nobody for a stranger.
+    pub user: Option<(Rc<str>, Secret)>,
     pulses: Rc<Pulses>,
     last: Cell<u32>,
     half_closed: Cell<bool>,
+    leaving_since: Cell<Option<u32>>,
     ended: Cell<Option<CloseReason>>,
     waker: Cell<Option<Waker>>,
 }
@@ -36,13 +38,14 @@ pub struct Pulse {
 impl Pulses {
     /// A new session's pulse.
     #[must_use]
-    pub fn begin(self: &Rc<Self>, user: Rc<str>, client: IpAddr) -> Rc<Pulse> {
+    pub fn begin(self: &Rc<Self>, user: Option<(Rc<str>, Secret)>, client: IpAddr) -> Rc<Pulse> {
         let pulse = Rc::new(Pulse {
             client,
             user,
             pulses: self.clone(),
             last: Cell::new(self.sweeps.get()),
             half_closed: Cell::new(false),
+            leaving_since: Cell::new(None),
             ended: Cell::new(None),
             waker: Cell::new(None),
         });
@@ -75,6 +78,12 @@ impl Pulses {
         }
     }
 
+    /// Each live session, the oldest first.
+    pub fn each(&self, mut look: impl FnMut(&Pulse)) {
+        let live: Vec<_> = self.live.borrow().iter().filter_map(Weak::upgrade).collect();
+        live.iter().for_each(|pulse| look(pulse));
+    }
+
     /// How many live sessions `which` says.
     #[must_use]
     pub fn count(&self, which: impl Fn(&Pulse) -> bool) -> usize {
@@ -97,6 +106,34 @@ impl Pulse {
     pub fn half_closed(&self) {
         self.half_closed.set(true);
         self.touch();
+    }
+
+    /// The session may not go on, but has so many seconds more; `None` takes that back. To be said once a second;
+    /// tells whether it is still to leave.
+    pub fn leave(&self, leave: Option<(CloseReason, u32)>) -> bool {
+        let Some((reason, within_s)) = leave else {
+            self.leaving_since.set(None);
+            return false;
+        };
+        let now = self.pulses.sweeps.get();
+        let since = self.leaving_since.get().unwrap_or(now);
+        self.leaving_since.set(Some(since));
+        if now.wrapping_sub(since) >= within_s {
+            self.end(reason);
+        }
+        true
+    }
+
+    /// Whether the session was ended from outside.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// Whether it is this user's.
+    #[must_use]
+    pub fn is_of(&self, name: &str) -> bool {
+        self.user.as_ref().is_some_and(|(user, _)| &**user == name)
     }
 
     /// Ends the session, unless it was ended before.
@@ -130,11 +167,31 @@ mod tests {
         pulse.ended.get()
     }
 
+    fn who(name: &str) -> Option<(Rc<str>, Secret)> {
+        Some((name.into(), Secret::from_bytes([0; 16])))
+    }
+
+    #[test]
+    fn whoever_is_to_leave_has_the_time_and_may_stay_after_all() {
+        let pulses = Rc::new(Pulses::default());
+        let pulse = pulses.begin(who("a"), Ipv4Addr::LOCALHOST.into());
+        let leave = Some((CloseReason::UserDisabled, 3));
+        for second in 0..3 {
+            assert!(pulse.leave(leave) && !pulse.is_ended(), "{second}");
+            pulses.sweep(0);
+        }
+        assert!(!pulse.leave(None));
+        assert!(pulse.leave(leave) && !pulse.is_ended());
+        (0..3).for_each(|_| pulses.sweep(0));
+        assert!(pulse.leave(leave));
+        assert_eq!(ended(&pulse), Some(CloseReason::UserDisabled));
+    }
+
     #[test]
     fn silence_ends_a_session_and_a_byte_saves_it() {
         let pulses = Rc::new(Pulses::default());
-        let silent = pulses.begin("a".into(), Ipv4Addr::LOCALHOST.into());
-        let busy = pulses.begin("b".into(), Ipv4Addr::LOCALHOST.into());
+        let silent = pulses.begin(who("a"), Ipv4Addr::LOCALHOST.into());
+        let busy = pulses.begin(who("b"), Ipv4Addr::LOCALHOST.into());
         for _ in 0..601 {
             pulses.sweep(600);
             busy.touch();
@@ -148,7 +205,7 @@ mod tests {
     #[test]
     fn half_a_session_has_a_minute() {
         let pulses = Rc::new(Pulses::default());
-        let pulse = pulses.begin("a".into(), Ipv4Addr::LOCALHOST.into());
+        let pulse = pulses.begin(who("a"), Ipv4Addr::LOCALHOST.into());
         pulse.half_closed();
         for _ in 0..60 {
             pulses.sweep(0);
@@ -161,7 +218,7 @@ mod tests {
     #[test]
     fn without_a_timeout_silence_lasts() {
         let pulses = Rc::new(Pulses::default());
-        let pulse = pulses.begin("a".into(), Ipv4Addr::LOCALHOST.into());
+        let pulse = pulses.begin(who("a"), Ipv4Addr::LOCALHOST.into());
         for _ in 0..10_000 {
             pulses.sweep(0);
         }
@@ -171,8 +228,8 @@ mod tests {
     #[test]
     fn the_first_reason_stays() {
         let pulses = Rc::new(Pulses::default());
-        let pulse = pulses.begin("a".into(), Ipv4Addr::LOCALHOST.into());
-        pulses.end(CloseReason::UserDisabled, |pulse| &*pulse.user == "a");
+        let pulse = pulses.begin(who("a"), Ipv4Addr::LOCALHOST.into());
+        pulses.end(CloseReason::UserDisabled, |pulse| pulse.is_of("a"));
         pulses.end(CloseReason::Shutdown, |_| true);
         assert_eq!(ended(&pulse), Some(CloseReason::UserDisabled));
         assert_eq!(pulses.count(|_| true), 1);

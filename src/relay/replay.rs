@@ -70,11 +70,28 @@ impl ReplayWindow {
     #[must_use]
     pub fn resized(&self, capacity: usize) -> ReplayWindow {
         let mut window = ReplayWindow::new(capacity);
-        let (newer, older) = self.marks.split_at(self.oldest);
-        for mark in older.iter().chain(newer) {
+        for mark in self.marks() {
             window.insert(*mark);
         }
         window
+    }
+
+    /// All marks, the oldest first.
+    pub fn marks(&self) -> impl Iterator<Item = &Mark> {
+        let (newer, older) = self.marks.split_at(self.oldest);
+        older.iter().chain(newer)
+    }
+
+    /// How many marks it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
     }
 
     /// How many marks it holds at most.

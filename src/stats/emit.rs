@@ -52,6 +52,7 @@ impl Snapshot {
         uint(out, "uptime", self.uptime_s);
         out.table("clock");
         out.bool("synced", self.clock.synced);
+        out.bool("trusted", self.clock.trusted);
         uint(out, "refused", self.clock.refused);
         out.int(
             "last_offset_s",
@@ -62,11 +63,17 @@ impl Snapshot {
             active,
             total,
             bytes: moved,
+            failed,
         } = self.fronted;
         uints(
             out,
             "fronted",
-            &[("active", active), ("total", total), ("bytes", moved)],
+            &[
+                ("active", active),
+                ("total", total),
+                ("bytes", moved),
+                ("failed", failed),
+            ],
         );
         let Sessions { active, total, peak } = self.sessions;
         uints(
@@ -118,7 +125,15 @@ impl Snapshot {
                 ("rejected", self.config_rejected),
             ],
         );
-        uints(out, "openings", &[("active", self.openings_active)]);
+        uints(
+            out,
+            "openings",
+            &[
+                ("active", self.openings_active),
+                ("accept_pauses", self.accept_pauses),
+            ],
+        );
+        uint(out, "panics", self.panics);
     }
 
     /// The field of ubus `dcs`.
@@ -157,6 +172,11 @@ impl Snapshot {
             uint(out, "total", user.total);
             bytes(out, user.bytes);
             uint(out, "rejects", user.rejects);
+            uint(out, "quota_used", user.quota_used);
+            match user.quota {
+                Some(quota) => uint(out, "quota", quota),
+                None => out.null("quota"),
+            }
             optional_str(out, "expires", user.expires.as_deref());
             out.end();
         }

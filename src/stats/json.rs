@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn status_has_the_shape_of_ubus_status_with_dcs_and_users() {
         let head = concat!(
-            r#"{"version":"VERSION","uptime":93784,"clock":{"synced":true,"refused":1,"last_offset_s":-86400},"#,
-            r#""fronted":{"active":1,"total":1,"bytes":77},"sessions":{"active":1,"total":2,"peak":2},"#,
+            r#"{"version":"VERSION","uptime":93784,"clock":{"synced":true,"trusted":true,"refused":1,"last_offset_s":-86400},"#,
+            r#""fronted":{"active":1,"total":1,"bytes":77,"failed":0},"sessions":{"active":1,"total":2,"peak":2},"#,
             r#""bytes":{"up":2048,"down":5001000},"#,
             r#""buffers":{"size":16384,"count":64,"in_use":2,"high_water":5,"waits":1},"memory":{"rss_kib":1536},"#,
             r#""dc":{"created":2,"active":1,"failed":1,"dc_closed":1,"client_closed":0,"retries":1,"ipv6_fallbacks":1},"#,
@@ -137,7 +137,7 @@ mod tests {
             r#""connect_failures":{"refused":0,"timeout":1,"unreachable":0,"reset":0,"other":0},"#,
             r#""rejects":{"bad_secret":0,"bad_tag":0,"replay":1,"clock_skew":0,"timeout":0,"malformed":0,"#,
             r#""mode_disabled":0,"closed":0,"bad_sni":0,"blocked":0,"budget":0},"#,
-            r#""config":{"reloads":0,"rejected":1},"openings":{"active":1},"dcs":[{"id":1,"media":false,"#,
+            r#""config":{"reloads":0,"rejected":1},"openings":{"active":1,"accept_pauses":0},"panics":0,"dcs":[{"id":1,"media":false,"#,
         )
         .replace("VERSION", env!("CARGO_PKG_VERSION"));
         let json = status(&example());
@@ -156,8 +156,8 @@ mod tests {
         );
         let users = concat!(
             r#""users":[{"name":"a\"b\\c\nd\te\u0001","active":0,"total":1,"bytes":{"up":0,"down":1000},"rejects":1,"#,
-            r#""expires":null},{"name":"family","active":1,"total":1,"bytes":{"up":2048,"down":5000000},"rejects":0,"#,
-            r#""expires":"2030-12-31"}]}"#,
+            r#""quota_used":1000,"quota":null,"expires":null},{"name":"family","active":1,"total":1,"bytes":{"up":2048,"down":5000000},"rejects":0,"#,
+            r#""quota_used":5002048,"quota":null,"expires":"2030-12-31"}]}"#,
         );
         assert!(json.ends_with(&format!("{users}\n")), "{json}");
     }

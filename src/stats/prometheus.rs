@@ -41,6 +41,22 @@ fn process(page: &mut Page, snapshot: &Snapshot) {
         "1 while the clock is synchronised.",
         snapshot.clock.synced.into(),
     );
+    page.single_gauge(
+        "clock_trusted",
+        "1 while hellos' times and users' last days are judged by the clock.",
+        snapshot.clock.trusted.into(),
+    );
+    page.single_counter(
+        "accept_pauses_total",
+        "Times when accepting rested for want of descriptors or memory.",
+        snapshot.accept_pauses,
+    );
+    page.single_counter("panics_total", "Tasks that panicked.", snapshot.panics);
+    page.single_counter(
+        "fronted_failed_total",
+        "Strangers to whom the front site could not be shown.",
+        snapshot.fronted.failed,
+    );
     page.single_counter(
         "clock_refused_total",
         "Hellos refused for their time alone.",
@@ -224,6 +240,13 @@ fn users(page: &mut Page, snapshot: &Snapshot) {
     );
     for user in &snapshot.users {
         page.sample(&[("user", &user.name)], user.rejects);
+    }
+    page.gauge(
+        "user_quota_used_bytes",
+        "Bytes in both directions that count for the user's quota.",
+    );
+    for user in &snapshot.users {
+        page.sample(&[("user", &user.name)], user.quota_used);
     }
 }
 

@@ -78,14 +78,26 @@ impl SessionStats {
 
     /// Counts bytes passed from the client to the DC.
     pub fn moved_up(&self, n: usize) {
-        for counter in [&self.up, &self.dc.up, &self.user.up, &self.stats.up] {
+        for counter in [
+            &self.up,
+            &self.dc.up,
+            &self.user.up,
+            &self.user.quota_used,
+            &self.stats.up,
+        ] {
             add(counter, n as u64);
         }
     }
 
     /// Counts bytes passed from the DC to the client.
     pub fn moved_down(&self, n: usize) {
-        for counter in [&self.down, &self.dc.down, &self.user.down, &self.stats.down] {
+        for counter in [
+            &self.down,
+            &self.dc.down,
+            &self.user.down,
+            &self.user.quota_used,
+            &self.stats.down,
+        ] {
             add(counter, n as u64);
         }
     }
@@ -120,6 +132,11 @@ impl SessionStats {
                 lasted: self.age(now)
             }
         );
+    }
+
+    /// Whether the user's quota is used up.
+    pub fn is_over_quota(&self) -> bool {
+        self.user.is_over_quota()
     }
 
     /// The user's name.

@@ -20,6 +20,8 @@ pub struct Outside {
     pub start_time_s: Option<u64>,
     /// Whether the clock is synchronised.
     pub synced: bool,
+    /// Whether times are judged by it: those of hellos, and users' last days.
+    pub trusted: bool,
     /// The state of the buffer pool.
     pub buffers: Buffers,
     /// Resident memory.
@@ -109,6 +111,8 @@ pub struct Fronted {
     pub total: u64,
     /// Bytes in both directions.
     pub bytes: u64,
+    /// Strangers to whom the site could not be shown.
+    pub failed: u64,
 }
 
 /// How many sessions.
@@ -127,6 +131,8 @@ pub struct Sessions {
 pub struct Clock {
     /// Whether it is synchronised.
     pub synced: bool,
+    /// Whether times are judged by it.
+    pub trusted: bool,
     /// Hellos refused for their time alone.
     pub refused: u64,
     /// How far off the last of them was, in seconds.
@@ -197,6 +203,10 @@ pub struct User {
     pub bytes: Bytes,
     /// Openings refused.
     pub rejects: u64,
+    /// Bytes that count for the quota.
+    pub quota_used: u64,
+    /// The quota in bytes, if there is one.
+    pub quota: Option<u64>,
     /// The last day, if there is one.
     pub expires: Option<String>,
 }
@@ -236,6 +246,10 @@ pub struct Snapshot {
     pub config_rejected: u64,
     /// Openings in flight.
     pub openings_active: u64,
+    /// Times when accepting had to rest for want of descriptors or memory.
+    pub accept_pauses: u64,
+    /// Tasks that panicked.
+    pub panics: u64,
     /// Each DC: main ones first, then media ones, each by number.
     pub dcs: Vec<Dc>,
     /// Each user, by name.
@@ -278,6 +292,8 @@ impl Stats {
                 down: user.down.get(),
             },
             rejects: user.rejects.get(),
+            quota_used: user.quota_used.get(),
+            quota: user.quota.get(),
             expires: outside.expires.remove(&**name),
         });
         Snapshot {
@@ -286,6 +302,7 @@ impl Stats {
             start_time_s: outside.start_time_s,
             clock: Clock {
                 synced: outside.synced,
+                trusted: outside.trusted,
                 refused: self.clock_refused.get(),
                 last_offset_s: self.clock_last_offset_s.get(),
             },
@@ -293,6 +310,7 @@ impl Stats {
                 active: self.fronted_active.get(),
                 total: self.fronted_total.get(),
                 bytes: self.fronted_bytes.get(),
+                failed: self.fronted_failed.get(),
             },
             sessions: Sessions {
                 active: self.sessions_active.get(),
@@ -312,6 +330,8 @@ impl Stats {
             config_reloads: self.config_reloads.get(),
             config_rejected: self.config_rejected.get(),
             openings_active: self.openings_active.get(),
+            accept_pauses: self.accept_pauses.get(),
+            panics: self.panics.get(),
             dcs,
             users: users.collect(),
         }
@@ -383,6 +403,7 @@ pub(crate) fn example() -> Snapshot {
         uptime: Duration::from_secs(93_784),
         start_time_s: Some(1_700_000_000),
         synced: true,
+        trusted: true,
         buffers: Buffers {
             size: 16_384,
             count: 64,

@@ -43,6 +43,7 @@ pub fn stats(snapshot: &Snapshot) -> String {
     line(&"fronted_active", &snapshot.fronted.active);
     line(&"fronted_total", &snapshot.fronted.total);
     line(&"fronted_bytes", &snapshot.fronted.bytes);
+    line(&"fronted_failed", &snapshot.fronted.failed);
     line(&"buffer_size", &snapshot.buffers.size);
     line(&"buffers", &snapshot.buffers.count);
     line(&"buffers_in_use", &snapshot.buffers.in_use);
@@ -51,7 +52,10 @@ pub fn stats(snapshot: &Snapshot) -> String {
     line(&"memory_rss_kib", &snapshot.rss_kib);
     line(&"config_reloads", &snapshot.config_reloads);
     line(&"config_rejected", &snapshot.config_rejected);
+    line(&"accept_pauses", &snapshot.accept_pauses);
+    line(&"panics", &snapshot.panics);
     line(&"clock_synced", &u8::from(snapshot.clock.synced));
+    line(&"clock_trusted", &u8::from(snapshot.clock.trusted));
     line(&"clock_refused", &snapshot.clock.refused);
     line(&"clock_last_offset_s", &snapshot.clock.last_offset_s);
     for dc in &snapshot.dcs {
@@ -71,6 +75,7 @@ pub fn stats(snapshot: &Snapshot) -> String {
         line(&format_args!("user_{name}_bytes_up"), &user.bytes.up);
         line(&format_args!("user_{name}_bytes_down"), &user.bytes.down);
         line(&format_args!("user_{name}_rejects"), &user.rejects);
+        line(&format_args!("user_{name}_quota_used"), &user.quota_used);
     }
     out
 }
@@ -174,6 +179,9 @@ fn overview(out: &mut String, snapshot: &Snapshot) {
         "not synchronised"
     }
     .to_owned();
+    if !clock.trusted {
+        time.push_str(", not trusted");
+    }
     if clock.refused > 0 {
         let _ = write!(
             time,
@@ -461,7 +469,10 @@ family                  1         1  2.0 KiB  4.7 MiB        0  2030-12-31
     fn a_fresh_relay_shows_no_empty_tables() {
         let page = page(&Stats::new().snapshot(Outside::default()));
         assert!(page.contains("Sessions  0 active"), "{page}");
-        assert!(page.ends_with("Clock     not synchronised\n"), "{page}");
+        assert!(
+            page.ends_with("Clock     not synchronised, not trusted\n"),
+            "{page}"
+        );
     }
 
     #[test]

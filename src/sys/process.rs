@@ -37,6 +37,18 @@ pub fn rss_kib() -> u64 {
     pages * (rustix::param::page_size() as u64 / 1024)
 }
 
+/// Whether a file lives in RAM: on tmpfs or ramfs.
+///
+/// # Errors
+/// As fstatfs(2).
+pub fn is_in_memory(file: &std::fs::File) -> io::Result<bool> {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    // The field's type differs between architectures, its bits do not.
+    let kind = rustix::fs::fstatfs(file)?.f_type as u64 & 0xffff_ffff;
+    Ok(matches!(kind, TMPFS | RAMFS))
+}
+
 /// Gives freed memory back to the system, where the allocator keeps it otherwise.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]

@@ -18,6 +18,7 @@ mod lists;
 mod openings;
 mod shapes;
 mod transfers;
+mod users;
 mod vectors;
 
 use mtrelay_test_support::{Mode, Relay, RelayConfig, Tag};

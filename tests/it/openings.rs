@@ -86,6 +86,15 @@ fn say(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
     socket
 }
 
+/// This opening is refused under this reason, without a byte.
+pub(crate) fn refused_as(relay: &Relay, reason: &str, opening: &[u8]) {
+    let name = format!("reject_{reason}");
+    let before = relay.stat(&name);
+    let socket = say(relay.addr(), opening);
+    relay.wait_stat(&name, |n| n == before + 1);
+    nothing_comes(socket);
+}
+
 /// The connection ends, in whatever way, without a byte.
 fn nothing_comes(mut socket: TcpStream) {
     let mut came = Vec::new();

@@ -57,6 +57,14 @@ pub(crate) fn stop_listening(socket: &TcpListener) -> io::Result<()> {
     Ok(net::shutdown(socket, net::Shutdown::Read)?)
 }
 
+/// A connection from this address of our own: 127.0.0.2 and so on are other clients.
+pub fn connect_from(ip: std::net::IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket(to, SocketFlags::empty())?;
+    net::bind(&socket, &SocketAddr::new(ip, 0))?;
+    net::connect(&socket, &to)?;
+    Ok(socket.into())
+}
+
 /// Makes the close of this socket a reset.
 pub fn reset_on_close(socket: &TcpStream) {
     // It fails only on what is no socket.

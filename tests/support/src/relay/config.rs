@@ -56,7 +56,7 @@ impl RelayConfig {
     }
 
     /// How many `listening on` lines the daemon owes.
-    pub(super) fn listeners(&self) -> usize {
+    pub fn listeners(&self) -> usize {
         self.listen.len()
     }
 
