@@ -244,14 +244,16 @@ impl Daemon {
             log::info!("statistics on http://{address}/");
             let daemon = self.clone();
             executor
-                .spawn(http::serve(listener, Rc::new(move || daemon.snapshot())))
+                .spawn(http::serve(listener, Rc::new(move || daemon.snapshot())).boxed_local())
                 .detach();
         }
         if let Source::Fresh(config) = &self.source {
             self.show_links(config);
         }
         let daemon = self.clone();
-        executor.spawn(async move { daemon.sweep().await }).detach();
+        executor
+            .spawn(async move { daemon.sweep().await }.boxed_local())
+            .detach();
         log::info!("mtrelay {} is up", env!("CARGO_PKG_VERSION"));
         Ok(())
     }

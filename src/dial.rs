@@ -18,6 +18,7 @@ use attempts::{Action, End, Next, Race, Rounds};
 use health::{Health, Report, Standing, Trouble};
 use prewarm::Prewarm;
 use smol::LocalExecutor;
+use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
@@ -416,7 +417,7 @@ impl Dialer {
                 log::debug!("dial: {address} has cooled down: does it connect?");
                 dialer.race(&[address], &[], &mut |_, _| {}).await;
             };
-            self.executor.spawn(probe).detach();
+            self.executor.spawn(probe.boxed_local()).detach();
         }
     }
 
@@ -432,7 +433,7 @@ impl Dialer {
                 while dialer.fill_one(dc).await {}
                 dialer.warm.borrow_mut().end_fill(dc);
             };
-            self.executor.spawn(filling).detach();
+            self.executor.spawn(filling.boxed_local()).detach();
         }
     }
 
@@ -454,7 +455,9 @@ impl Dialer {
             .borrow_mut()
             .put(dc, &wanted, connection, address, self.prewarm(), times);
         if !self.watched.replace(true) {
-            self.executor.spawn(Dialer::watch(Rc::downgrade(self))).detach();
+            self.executor
+                .spawn(Dialer::watch(Rc::downgrade(self)).boxed_local())
+                .detach();
         }
         true
     }

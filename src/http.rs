@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use smol::LocalExecutor;
-use smol::future;
+use smol::future::{self, FutureExt as _};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::lock::Semaphore;
 
@@ -91,7 +91,7 @@ impl Server {
                             self.connection(&stream).await;
                             drop((stream, place));
                         };
-                        connections.spawn(connection).detach();
+                        connections.spawn(connection.boxed_local()).detach();
                     }
                     Err(error) if concerns_one_connection(&error) => {}
                     Err(_) => drop(Timer::after(ACCEPT_PAUSE).await),

@@ -205,11 +205,13 @@ pub async fn serve(mut taken: Taken, context: Rc<Context>, ticket: Ticket) {
     let outcome = Box::pin(opening::authenticate(&mut taken, &context, &ticket)).await;
     drop(ticket);
     match outcome {
-        Outcome::Client(opening) => executor.spawn(Session::run(taken, opening, context)).detach(),
+        Outcome::Client(opening) => executor
+            .spawn(Session::run(taken, opening, context).boxed_local())
+            .detach(),
         Outcome::Stranger(bytes) => {
             if let Some(front) = context.front.clone() {
                 executor
-                    .spawn(front.show(taken, bytes, context.shared.clone()))
+                    .spawn(front.show(taken, bytes, context.shared.clone()).boxed_local())
                     .detach();
             }
         }
@@ -279,7 +281,7 @@ impl Session {
         let executor = session.context.shared.executor.clone();
         let connection = session.end(reason);
         if let Some(farewell) = dc_farewell {
-            executor.spawn(settle(dc, farewell)).detach();
+            executor.spawn(settle(dc, farewell).boxed_local()).detach();
         }
         if let Some(farewell) = client {
             settle(connection, farewell).await;

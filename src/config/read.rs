@@ -47,6 +47,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The line that decides an option, 0 if it is absent.
+    #[inline(never)]
     pub(super) fn line(&self, name: &str) -> usize {
         self.items
             .iter()
@@ -56,6 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether an option is there, but empty.
+    #[inline(never)]
     pub(super) fn is_set_empty(&self, name: &str) -> bool {
         self.items
             .iter()
@@ -65,6 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An option's text and line; to UCI an empty one is an absent one, and the last one counts.
+    #[inline(never)]
     pub(super) fn text(&self, name: &str) -> Option<(&'a str, usize)> {
         let item = self.items.iter().rev().find(|item| item.name == name)?;
         let text = item.value.trim();
@@ -73,8 +76,14 @@ impl<'a> Reader<'a> {
 
     /// An option that always has a value: if it is absent or wrong, its default's.
     pub(super) fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> T {
+        self.one_of_type(name, &read)
+    }
+
+    // Once for each type, not for each option: inlined, the sixty options take 30 KB.
+    #[inline(never)]
+    fn one_of_type<T>(&mut self, name: &str, read: &dyn Fn(&str) -> Read<T>) -> T {
         if let Some((text, line)) = self.text(name)
-            && let Some(value) = self.read(name, text, line, &read)
+            && let Some(value) = self.read(name, text, line, read)
         {
             return value;
         }
@@ -83,20 +92,28 @@ impl<'a> Reader<'a> {
 
     /// An option whose default is that nothing is set.
     pub(super) fn maybe<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Option<T> {
-        debug_assert_eq!(self.default(name), "", "{name} has a default");
-        let (text, line) = self.text(name)?;
-        self.read(name, text, line, &read)
+        self.maybe_of_type(name, &read)
     }
 
+    #[inline(never)]
+    fn maybe_of_type<T>(&mut self, name: &str, read: &dyn Fn(&str) -> Read<T>) -> Option<T> {
+        debug_assert_eq!(self.default(name), "", "{name} has a default");
+        let (text, line) = self.text(name)?;
+        self.read(name, text, line, read)
+    }
+
+    #[inline(never)]
     pub(super) fn number(&mut self, name: &str, range: RangeInclusive<u32>) -> u32 {
         self.one(name, |text| value::number(text, &range))
     }
 
+    #[inline(never)]
     pub(super) fn maybe_number(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
         self.maybe(name, |text| value::number(text, &range))
     }
 
     /// A timeout in seconds; zero is none.
+    #[inline(never)]
     pub(super) fn seconds(&mut self, name: &str) -> Option<Duration> {
         let seconds = self.number(name, 0..=MAX_TIMEOUT_SECS);
         (seconds != 0).then(|| Duration::from_secs(seconds.into()))
@@ -117,6 +134,14 @@ impl<'a> Reader<'a> {
         name: &str,
         read: impl Fn(&str) -> Read<T>,
     ) -> Vec<(T, usize)> {
+        self.list_texts(name)
+            .into_iter()
+            .filter_map(|(text, line)| Some((self.read(name, text, line, &read)?, line)))
+            .collect()
+    }
+
+    #[inline(never)]
+    fn list_texts(&self, name: &str) -> Vec<(&'a str, usize)> {
         let items = self.items;
         let last_option = items.iter().rposition(|item| item.name == name && !item.list);
         let counts =
@@ -129,9 +154,6 @@ impl<'a> Reader<'a> {
             texts.extend(self.default(name).split_whitespace().map(|text| (text, 0)));
         }
         texts
-            .into_iter()
-            .filter_map(|(text, line)| Some((self.read(name, text, line, &read)?, line)))
-            .collect()
     }
 
     /// Says what is unknown or given twice. Call it once, at the end.
@@ -162,16 +184,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn read<T>(&mut self, name: &str, text: &str, line: usize, read: &impl Fn(&str) -> Read<T>) -> Option<T> {
+    fn read<T>(&mut self, name: &str, text: &str, line: usize, read: &dyn Fn(&str) -> Read<T>) -> Option<T> {
         match read(text) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.error(line, format!("{name} {} {wrong}", shown(text)));
+                self.wrong(name, text, line, &wrong);
                 None
             }
         }
     }
 
+    #[inline(never)]
+    fn wrong(&mut self, name: &str, text: &str, line: usize, wrong: &str) {
+        self.error(line, format!("{name} {} {wrong}", shown(text)));
+    }
+
+    #[inline(never)]
     fn default(&self, name: &str) -> &'static str {
         self.specs
             .iter()

@@ -6,7 +6,7 @@ use crate::relay::{self, Taken};
 use crate::sys::{clock, socket};
 use async_io::{Async, Timer};
 use smol::Task;
-use smol::future;
+use smol::future::{self, FutureExt as _};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -61,7 +61,7 @@ impl Listeners {
         self.0.push(Listener {
             configured,
             bound,
-            task: daemon.shared.executor.spawn(accepting),
+            task: daemon.shared.executor.spawn(accepting.boxed_local()),
         });
         Ok(())
     }
@@ -146,7 +146,7 @@ fn admit(connection: TcpStream, peer: SocketAddr, daemon: &Rc<Daemon>) {
     daemon
         .shared
         .executor
-        .spawn(relay::serve(taken, context, ticket))
+        .spawn(relay::serve(taken, context, ticket).boxed_local())
         .detach();
 }
 

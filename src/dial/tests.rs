@@ -1,7 +1,6 @@
 //! The dialer over loopback sockets. Order and timing are tested in `attempts`, where time stands still.
 
 use super::*;
-use smol::future::FutureExt as _;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
