@@ -13,7 +13,7 @@ use crate::config::{Config, DEFAULT_PATH, Problem};
 use crate::dial::health::Standing;
 use crate::http;
 use crate::link;
-use crate::relay::{Context, Shared};
+use crate::relay::{Context, Shared, isolate};
 use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Snapshot};
 use crate::sys::{clock, process};
 use crate::syslog::{self, Target};
@@ -25,6 +25,7 @@ use smol::LocalExecutor;
 use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -80,6 +81,8 @@ struct Daemon {
     state: Option<state::State>,
     /// Live sessions may break a limit that a reload has brought.
     limits_changed: Cell<bool>,
+    /// A descriptor kept for the time when there is no other.
+    reserve: Cell<Option<File>>,
     listeners: RefCell<Listeners>,
     nofile: u64,
 }
@@ -103,6 +106,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
         Target::Stderr
     };
     syslog::init(target, level).map_err(|error| StartError::System(format!("logging: {error}")))?;
+    isolate::log_panics();
     for warning in warnings {
         log::warn!("{}", unnamed(&warning));
     }
@@ -155,6 +159,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
         current: RefCell::new(Rc::new(Current { config, context })),
         state,
         limits_changed: Cell::new(false),
+        reserve: Cell::default(),
         listeners: RefCell::default(),
         nofile,
     });
@@ -223,12 +228,18 @@ fn give_up_privileges(user: Option<&str>) -> Result<(), StartError> {
 }
 
 impl Daemon {
+    fn hold_reserve(&self) {
+        let held = self.reserve.take().or_else(|| File::open("/dev/null").ok());
+        self.reserve.set(held);
+    }
+
     fn begin(
         self: &Rc<Self>,
         bound: Vec<(SocketAddr, TcpListener)>,
         statistics: Option<TcpListener>,
     ) -> Result<(), StartError> {
         let executor = &self.shared.executor;
+        self.hold_reserve();
         for (address, listener) in bound {
             self.listeners
                 .borrow_mut()

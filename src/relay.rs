@@ -4,6 +4,7 @@
 //! the other before its end is passed on, and every session ends with exactly one [`CloseReason`].
 
 pub mod half;
+pub mod isolate;
 pub mod opening;
 pub mod passthrough;
 pub mod pulse;
@@ -128,6 +129,13 @@ pub struct Taken {
 }
 
 impl Shared {
+    /// Runs a connection's task to its end, whatever happens in it.
+    pub fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let stats = self.stats.clone();
+        let isolated = async move { isolate::isolated(&stats, task).await };
+        self.executor.spawn(isolated.boxed_local()).detach();
+    }
+
     fn log_unknown(&self, dc: DcId) {
         let mut known = self.unknown.borrow_mut();
         if !known.contains(&dc) && known.push(dc).is_ok() {
@@ -200,19 +208,15 @@ impl Context {
 
 /// Serves one connection: finds out who it is, and hands it on to a task of the right size.
 pub async fn serve(mut taken: Taken, context: Rc<Context>, ticket: Ticket) {
-    let executor = context.shared.executor.clone();
+    let shared = context.shared.clone();
     // Boxed, so that this memory is gone when the long part begins.
     let outcome = Box::pin(opening::authenticate(&mut taken, &context, &ticket)).await;
     drop(ticket);
     match outcome {
-        Outcome::Client(opening) => executor
-            .spawn(Session::run(taken, opening, context).boxed_local())
-            .detach(),
+        Outcome::Client(opening) => shared.spawn(Session::run(taken, opening, context)),
         Outcome::Stranger(bytes) => {
             if let Some(front) = context.front.clone() {
-                executor
-                    .spawn(front.show(taken, bytes, context.shared.clone()).boxed_local())
-                    .detach();
+                shared.spawn(front.show(taken, bytes, context.shared.clone()));
             }
         }
         Outcome::Gone => {}

@@ -110,12 +110,21 @@ async fn accept(listener: Async<TcpListener>, daemon: Rc<Daemon>) {
                 future::yield_now().await;
             }
             Err(error) if is_shortage(&error) => {
+                // What serves nobody makes room first, and the newcomer does not wait.
+                daemon.shared.dialer.drop_warm();
+                if daemon.shared.openings.give_up_one(clock::now()) {
+                    future::yield_now().await;
+                    continue;
+                }
                 if !resting {
                     log::warn!("accept: {error}; waiting until something is free");
+                    daemon.shared.stats.accept_paused();
                 }
                 resting = true;
-                daemon.shared.dialer.drop_warm();
+                // Meanwhile a reload can read its file, and the log reach its socket.
+                daemon.reserve.take();
                 Timer::after(REST).await;
+                daemon.hold_reserve();
             }
             // The connection was gone before we took it (accept(2)); the next one may be fine.
             Err(error) => {
@@ -143,11 +152,7 @@ fn admit(connection: TcpStream, peer: SocketAddr, daemon: &Rc<Daemon>) {
     let openings = &daemon.shared.openings;
     let ticket = openings.enter(source, clock::now(), &daemon.shared.stats);
     let taken = Taken { connection, client };
-    daemon
-        .shared
-        .executor
-        .spawn(relay::serve(taken, context, ticket).boxed_local())
-        .detach();
+    daemon.shared.spawn(relay::serve(taken, context, ticket));
 }
 
 fn is_shortage(error: &io::Error) -> bool {

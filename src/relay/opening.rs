@@ -112,6 +112,15 @@ impl Openings {
         }
     }
 
+    /// Cuts one off for want of descriptors, if there is one that had its time or was refused.
+    pub fn give_up_one(&self, now: Instant) -> bool {
+        let before = self.active();
+        self.make_room(now, |entry| {
+            entry.standing.get() != Standing::Known && !entry.has_grace(now)
+        });
+        self.active() < before
+    }
+
     /// Makes room for `more` from this source.
     fn bound(&self, source: Option<IpAddr>, now: Instant, more: usize) {
         let limit = (self.limit.get() / SOURCE_SHARE).max(BURST);
@@ -134,10 +143,7 @@ impl Openings {
         let mut list = self.list.borrow_mut();
         let rank = |index: &usize| {
             let entry = &list[*index];
-            let is_young = now.saturating_duration_since(entry.begun) < GRACE;
-            let standing = entry.standing.get();
-            let has_grace = is_young && standing == Standing::Unknown;
-            (standing, has_grace, entry.received.get())
+            (entry.standing.get(), entry.has_grace(now), entry.received.get())
         };
         let candidates = (0..list.len()).filter(|index| may_go(&list[*index]));
         let Some(index) = candidates.min_by_key(rank) else {
@@ -169,6 +175,10 @@ impl Openings {
 }
 
 impl Entry {
+    fn has_grace(&self, now: Instant) -> bool {
+        self.standing.get() == Standing::Unknown && now.saturating_duration_since(self.begun) < GRACE
+    }
+
     fn cut_off(&self) {
         self.cut.set(true);
         if let Some(waker) = self.waker.take() {

@@ -1,8 +1,9 @@
 //! Crowds: silent strangers do not shut an honest client out, and many sessions leave nothing behind.
 
 use crate::{SECRET, modes, start};
+use mtrelay_test_support::relay::Signal;
 use mtrelay_test_support::rng::Rng;
-use mtrelay_test_support::{Client, FakeDc, Mode, RelayConfig, Script};
+use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -39,6 +40,86 @@ fn honest_client_is_served_within_a_second_beside_1000_silent_strangers() {
     drop(strangers);
     relay.wait_stat("openings_active", |active| active == 0);
     assert_eq!(relay.wait_closes(4).len(), 4);
+}
+
+#[test]
+fn without_descriptors_accepting_rests_and_everything_else_goes_on() {
+    raise_descriptors();
+    let dc = FakeDc::start(Script::Echo);
+    let config = RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 60);
+    let mut relay = Relay::spawn_with_descriptors(env!("CARGO_BIN_EXE_mtrelay"), &config.to_uci(), 64);
+    relay.wait_listening(config.listeners(), true);
+    relay.wait_log("64 descriptors allowed");
+    let addr = relay.addr();
+    let mut healthy = Client::connect(Mode::Dd, addr, SECRET, 2);
+    let mut echoes = |relay: &Relay| {
+        healthy.send(b"still there?").expect("the relay reads");
+        assert_eq!(
+            healthy.recv_exact(12).expect("an echo"),
+            b"still there?",
+            "{:?}",
+            relay.pid()
+        );
+    };
+    // Strangers take no more than their part.
+    let silent: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(addr).expect("the backlog has room"))
+        .collect();
+    session(Mode::Dd, addr, 1000);
+    echoes(&relay);
+    drop(silent);
+    relay.wait_stat("openings_active", |active| active == 0);
+    // Sessions take all there is.
+    let mut live = Vec::new();
+    while relay
+        .log_lines()
+        .iter()
+        .all(|line| !line.contains("waiting until something is free"))
+    {
+        assert!(live.len() < 40, "64 descriptors never end");
+        let builder = Client::builder(Mode::Dd, addr, SECRET, 2);
+        live.push(builder.connect().expect("the backlog has room"));
+        relay.wait_for("a session, or none any more", |relay| {
+            let lines = relay.log_lines();
+            let over = lines.iter().any(|line| line.contains("waiting until"));
+            (over || dc.count() > live.len() || lines.iter().any(|line| line.contains("connect_failed")))
+                .then_some(())
+        });
+    }
+    let waiting = TcpStream::connect(addr).expect("the backlog has room");
+    let (cpu, begun) = (relay.cpu_ticks(), Instant::now());
+    while begun.elapsed() < Duration::from_secs(1) {
+        echoes(&relay);
+        thread::park_timeout(Duration::from_millis(20));
+    }
+    let cpu = relay.cpu_ticks() - cpu;
+    assert!(cpu < 40, "{cpu} of 100 hundredths of a second: it spins");
+    relay.signal(Signal::HUP);
+    relay.wait_log("is in force");
+    echoes(&relay);
+    drop(live);
+    let client = Client::builder(Mode::Dd, addr, SECRET, 2).connect_over(waiting);
+    let mut client = client.expect("it is a connection");
+    client.send(b"at last").expect("the relay reads");
+    assert_eq!(client.recv_exact(7).expect("an echo"), b"at last");
+    assert!(relay.stat("accept_pauses") > 0);
+}
+
+#[test]
+fn a_burst_of_16_from_one_phone_passes() {
+    let dc = FakeDc::start(Script::Echo);
+    let config = RelayConfig::simple(SECRET, dc.addr()).option("limit_lan", 1);
+    let relay = start(&config);
+    let addr = relay.addr();
+    for _ in 0..4 {
+        thread::scope(|scope| {
+            for mode in modes().into_iter().cycle().take(16) {
+                scope.spawn(move || session(mode, addr, 1000));
+            }
+        });
+    }
+    assert_eq!(relay.wait_closes(64).len(), 64);
+    assert_eq!(relay.stat("reject_budget"), 0);
 }
 
 #[test]

@@ -125,6 +125,26 @@ impl Relay {
         Relay::spawn_command(command(bin), uci, arguments)
     }
 
+    /// As `spawn`, with so few descriptors that neither the daemon nor anyone but root can have more.
+    #[track_caller]
+    pub fn spawn_with_descriptors(bin: &str, uci: &str, descriptors: usize) -> Relay {
+        let program = command(bin);
+        let mut limited = Command::new("sh");
+        let script = format!("ulimit -n {descriptors} && exec \"$@\"");
+        limited.args(["-c", &script, "sh"]).arg(program.get_program());
+        limited.args(program.get_args());
+        Relay::spawn_command(limited, uci, &[])
+    }
+
+    /// The processor time that it has taken so far, in hundredths of a second.
+    #[track_caller]
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the relay runs");
+        let fields = stat.rsplit_once(')').expect("the name stands in brackets").1;
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+
     #[track_caller]
     fn spawn_command(mut command: Command, uci: &str, arguments: &[&str]) -> Relay {
         let dir = TempDir::new();

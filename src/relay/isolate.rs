@@ -1,0 +1,97 @@
+//! Tasks whose panic ends nothing but themselves.
+//!
+//! No input of a peer is known to make the relay panic. Should one be found, it costs its sender the connection and
+//! nobody else anything: what the task held (its place, its blocks, its counters) goes back as it is dropped. Where
+//! panics abort, the process ends instead, and procd starts it again at once.
+
+use crate::stats::Stats;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+/// Runs `task` to its end or its panic, which is counted.
+pub async fn isolated(stats: &Stats, task: impl Future<Output = ()>) {
+    let mut task = pin!(task);
+    std::future::poll_fn(|context| poll(task.as_mut(), context, stats)).await;
+}
+
+/// Unwind safety: the task is not polled again, and what it shared with others are counters and lists that it changes in
+/// single steps.
+fn poll(task: Pin<&mut dyn Future<Output = ()>>, context: &mut Context<'_>, stats: &Stats) -> Poll<()> {
+    let polled = catch_unwind(AssertUnwindSafe(|| task.poll(context)));
+    polled.unwrap_or_else(|_| {
+        stats.panicked();
+        Poll::Ready(())
+    })
+}
+
+/// From now on a panic is a line in the log, wherever that goes.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|info| log::error!("panic: {info}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close::CloseReason;
+    use crate::dc::DcId;
+    use crate::pool::BufferPool;
+    use crate::stats::SessionStats;
+    use smol::LocalExecutor;
+    use smol::future::yield_now;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    #[test]
+    fn a_panic_ends_its_session_as_error_gives_all_back_and_leaves_the_others() {
+        let (executor, stats) = (Rc::new(LocalExecutor::new()), Stats::new());
+        let pool = Rc::new(BufferPool::new(1, 64));
+        let dc = DcId::new(2).expect("not 0");
+        let session = |panics: bool, turns: &Rc<Cell<u32>>| {
+            let (stats, pool, turns) = (stats.clone(), pool.clone(), turns.clone());
+            let begun = crate::sys::clock::now();
+            let session = SessionStats::begin(
+                &stats,
+                stats.user("a"),
+                stats.dc(dc),
+                [192, 0, 2, 1].into(),
+                begun,
+            );
+            session.connected("192.0.2.2:443".parse().expect("an address"));
+            executor.spawn(async move {
+                let whole = async {
+                    for _ in 0..10 {
+                        turns.set(turns.get() + 1);
+                        let block = pool.take().await;
+                        assert!(!panics || turns.get() < 3, "as if something of ours were wrong");
+                        drop(block);
+                        yield_now().await;
+                    }
+                    session.end(CloseReason::ClientClosed, crate::sys::clock::now());
+                };
+                isolated(&stats, whole).await;
+            })
+        };
+        let (one, other) = (Rc::default(), Rc::default());
+        let tasks = [session(true, &one), session(false, &other)];
+        smol::block_on(executor.run(async {
+            for task in tasks {
+                task.await;
+            }
+        }));
+        assert_eq!((one.get(), other.get()), (3, 10));
+        let snapshot = stats.snapshot(crate::stats::Outside::default());
+        let closes = |reason: CloseReason| snapshot.closes[reason.index()];
+        assert_eq!(
+            (
+                closes(CloseReason::Error),
+                closes(CloseReason::ClientClosed),
+                snapshot.panics
+            ),
+            (1, 1, 1)
+        );
+        assert_eq!((snapshot.sessions.active, snapshot.dc.active), (0, 0));
+        assert_eq!(pool.levels().in_use, 0);
+    }
+}
