@@ -1,0 +1,59 @@
+//! What a process costs: from /proc, and from the kernel's socket diagnostics.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+/// CPU time of all its threads, in the scheduler's nanoseconds.
+pub(crate) fn cpu(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let time = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(time.sum())
+}
+
+/// Resident memory in KiB.
+pub(crate) fn rss_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .expect("the kernel says VmRSS")
+}
+
+/// System calls by name in `seconds`, if strace is there to count them.
+pub(crate) fn syscalls(pid: u32, seconds: u32) -> Option<Vec<(String, u64)>> {
+    let output = Command::new("timeout")
+        .args(["-s", "INT", &seconds.to_string(), "strace", "-fcqp", &pid.to_string()])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let rows = text.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (calls, name) = (words.get(3)?.parse().ok()?, words.last()?);
+        (*name != "total").then(|| ((*name).to_string(), calls))
+    });
+    let rows: Vec<_> = rows.collect();
+    (!rows.is_empty()).then_some(rows)
+}
+
+/// Kernel memory in bytes of the sockets whose local port is `local` or whose peer's port is `peer`: what waits to be
+/// read, what waits to be sent, and what is set aside for both.
+pub(crate) fn socket_memory(local: u16, peer: u16) -> Option<u64> {
+    let filter = format!("( sport = :{local} or dport = :{peer} )");
+    let output = Command::new("ss").args(["-Htnm", "state", "established", &filter]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut sum = 0;
+    for memory in text.split("skmem:(").skip(1) {
+        let fields = memory.split(')').next()?.split(',');
+        for field in fields {
+            let digits = field.trim_start_matches(|c: char| !c.is_ascii_digit());
+            let name = &field[..field.len() - digits.len()];
+            if ["r", "w", "f"].contains(&name) {
+                sum += digits.parse::<u64>().ok()?;
+            }
+        }
+    }
+    Some(sum)
+}
