@@ -8,7 +8,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 DENY_FLAGS := --workspace --config .deny.toml
 
-.PHONY: help run test test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint
+.PHONY: help run test test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,3 +56,8 @@ lint-doc:
 
 vectors: ## compute the vectors again, and capture what TDLib and Telethon send
 	CACHE='$(CACHE)' tests/genuine/run vectors
+
+bench: ## what the relay costs, beside a copying and a splicing relay; CASES names some of its cases
+	$(CARGO) build --release
+	$(CARGO) build --release -p mtrelay-bench
+	$(TARGET_DIR)/release/mtrelay-bench $(TARGET_DIR)/release/mtrelay $(CASES)

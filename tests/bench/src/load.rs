@@ -40,17 +40,25 @@ pub(crate) fn ask(relay: SocketAddr, opening: &Opening) -> TcpStream {
     let socket = match opening {
         Opening::Telegram(mode) => {
             let mut client = Client::connect(mode.clone(), relay, SECRET, 2);
-            client.send_frame(&[7; QUESTION_LEN]).expect("the question goes out");
+            client
+                .send_frame(&[7; QUESTION_LEN])
+                .expect("the question goes out");
             client.raw().try_clone().expect("a descriptor is left")
         }
         Opening::Bare => {
             let mut socket = TcpStream::connect(relay).expect("the relay listens");
-            socket.write_all(&[7; 64 + QUESTION_LEN]).expect("the question goes out");
+            socket
+                .write_all(&[7; 64 + QUESTION_LEN])
+                .expect("the question goes out");
             socket
         }
     };
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("no zero");
-    socket.set_write_timeout(Some(Duration::from_secs(20))).expect("no zero");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("no zero");
+    socket
+        .set_write_timeout(Some(Duration::from_secs(20)))
+        .expect("no zero");
     socket.set_nodelay(true).expect("it is a TCP socket");
     socket
 }
@@ -58,11 +66,15 @@ pub(crate) fn ask(relay: SocketAddr, opening: &Opening) -> TcpStream {
 /// The DC's end of a session that asks just now.
 pub(crate) fn hear(dc: &TcpListener) -> TcpStream {
     let (mut socket, _) = dc.accept().expect("a descriptor is left");
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("no zero");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("no zero");
     socket.set_nodelay(true).expect("it is a TCP socket");
     let mut heard = 0;
     while heard < 64 + QUESTION_LEN {
-        let len = socket.read(&mut [0; 512]).expect("the relay passes the question on");
+        let len = socket
+            .read(&mut [0; 512])
+            .expect("the relay passes the question on");
         assert!(len > 0, "the relay closed");
         heard += len;
     }
@@ -80,7 +92,9 @@ pub(crate) fn session(relay: SocketAddr, dc: &TcpListener, opening: &Opening) ->
 
 pub(crate) fn read_answer(client: &mut TcpStream, opening: &Opening) {
     let len = ANSWER.len() + if opening.is_tls() { 5 } else { 0 };
-    client.read_exact(&mut vec![0; len]).expect("the answer comes back");
+    client
+        .read_exact(&mut vec![0; len])
+        .expect("the answer comes back");
 }
 
 /// What a client uploads: anything; inside TLS, whole records.

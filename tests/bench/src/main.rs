@@ -48,7 +48,10 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::from(2),
         },
         [mtrelay, wanted @ ..] => {
-            if let Some(unknown) = wanted.iter().find(|name| CASES.iter().all(|(case, _)| case != *name)) {
+            if let Some(unknown) = wanted
+                .iter()
+                .find(|name| CASES.iter().all(|(case, _)| case != *name))
+            {
                 println!("no case {unknown}; there are {:?}", CASES.map(|(name, _)| name));
                 return ExitCode::from(2);
             }
@@ -109,7 +112,9 @@ fn table(unit: &str, rows: &[(String, f64)], limits: usize) {
     println!("\n|---|---|{}", "---|".repeat(limits));
     for (name, figure) in rows {
         print!("| {name} | {figure:.3} |");
-        rows[..limits].iter().for_each(|(_, limit)| print!(" {:.2} |", figure / limit));
+        rows[..limits]
+            .iter()
+            .for_each(|(_, limit)| print!(" {:.2} |", figure / limit));
         println!();
     }
 }

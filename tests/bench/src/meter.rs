@@ -25,7 +25,14 @@ pub(crate) fn rss_kib(pid: u32) -> u64 {
 /// System calls by name in `seconds`, if strace is there to count them.
 pub(crate) fn syscalls(pid: u32, seconds: u32) -> Option<Vec<(String, u64)>> {
     let output = Command::new("timeout")
-        .args(["-s", "INT", &seconds.to_string(), "strace", "-fcqp", &pid.to_string()])
+        .args([
+            "-s",
+            "INT",
+            &seconds.to_string(),
+            "strace",
+            "-fcqp",
+            &pid.to_string(),
+        ])
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -42,7 +49,10 @@ pub(crate) fn syscalls(pid: u32, seconds: u32) -> Option<Vec<(String, u64)>> {
 /// read, what waits to be sent, and what is set aside for both.
 pub(crate) fn socket_memory(local: u16, peer: u16) -> Option<u64> {
     let filter = format!("( sport = :{local} or dport = :{peer} )");
-    let output = Command::new("ss").args(["-Htnm", "state", "established", &filter]).output().ok()?;
+    let output = Command::new("ss")
+        .args(["-Htnm", "state", "established", &filter])
+        .output()
+        .ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut sum = 0;
     for memory in text.split("skmem:(").skip(1) {

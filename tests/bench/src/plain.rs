@@ -173,13 +173,7 @@ fn drain(side: &mut Side) -> io::Result<()> {
 }
 
 /// Moves what `from` has to the other side, once.
-fn forward(
-    epoll: &OwnedFd,
-    index: usize,
-    pair: &mut Pair,
-    from: usize,
-    buffer: &mut [u8],
-) -> io::Result<()> {
+fn forward(epoll: &OwnedFd, index: usize, pair: &mut Pair, from: usize, buffer: &mut [u8]) -> io::Result<()> {
     let (left, right) = pair.split_at_mut(1);
     let (source, sink) = if from == 0 {
         (&left[0], &mut right[0])

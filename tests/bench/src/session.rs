@@ -151,7 +151,9 @@ pub(crate) fn echo_beside_downloads(mtrelay: &str) {
 }
 
 pub(crate) fn idle(mtrelay: &str) {
-    println!("| | RSS KiB empty | RSS KiB a session at 1000 | at 5000 | 20 s after the last |\n|---|---|---|---|---|");
+    println!(
+        "| | RSS KiB empty | RSS KiB a session at 1000 | at 5000 | 20 s after the last |\n|---|---|---|---|---|"
+    );
     for mode in [Mode::Dd, Mode::ee("example.org")] {
         let subject = Subject::mtrelay(mtrelay, mode, true, &[]);
         let empty = meter::rss_kib(subject.pid);
@@ -171,7 +173,10 @@ pub(crate) fn idle(mtrelay: &str) {
             "| {} | {empty} | {:.2} | {:.2} | {after} |",
             subject.name, each[0], each[1]
         );
-        assert!(matches!(subject.opening, Opening::Telegram(_)), "only ours is asked");
+        assert!(
+            matches!(subject.opening, Opening::Telegram(_)),
+            "only ours is asked"
+        );
     }
     let _ = load::QUESTION_LEN;
 }

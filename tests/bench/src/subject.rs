@@ -77,10 +77,16 @@ impl Subject {
                 format!("splice {}K", size / 1024)
             }
         };
-        let mut child = command.arg(to).stdout(Stdio::piped()).spawn().expect("we can run again");
+        let mut child = command
+            .arg(to)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("we can run again");
         let mut line = String::new();
         let out = child.stdout.take().expect("piped");
-        BufReader::new(out).read_line(&mut line).expect("it says its address");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("it says its address");
         Subject {
             name,
             addr: line.trim().parse().expect("an address"),
