@@ -81,7 +81,7 @@ struct Daemon {
     state: Option<state::State>,
     /// Live sessions may break a limit that a reload has brought.
     limits_changed: Cell<bool>,
-    /// A descriptor kept for the time when there is no other.
+    /// A descriptor kept for a reload, which has to open files even when sessions have taken all others.
     reserve: Cell<Option<File>>,
     listeners: RefCell<Listeners>,
     nofile: u64,
@@ -335,7 +335,10 @@ impl Daemon {
         let Source::File(path) = &self.source else {
             return log::info!("reload: there is no configuration file");
         };
-        match read_config(path)
+        self.reserve.take();
+        let read = read_config(path);
+        self.hold_reserve();
+        match read
             .and_then(|(config, warnings)| self.apply(config).map(|()| warnings).map_err(|error| vec![error]))
         {
             Ok(warnings) => {

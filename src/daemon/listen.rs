@@ -121,10 +121,7 @@ async fn accept(listener: Async<TcpListener>, daemon: Rc<Daemon>) {
                     daemon.shared.stats.accept_paused();
                 }
                 resting = true;
-                // Meanwhile a reload can read its file, and the log reach its socket.
-                daemon.reserve.take();
                 Timer::after(REST).await;
-                daemon.hold_reserve();
             }
             // The connection was gone before we took it (accept(2)); the next one may be fine.
             Err(error) => {
