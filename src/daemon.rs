@@ -15,15 +15,15 @@ use crate::http;
 use crate::link;
 use crate::relay::{Context, Shared, isolate};
 use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Snapshot};
+use crate::sys::signal::Signals;
 use crate::sys::{clock, process};
 use crate::syslog::{self, Target};
-use async_io::Timer;
-use async_signal::{Signal, Signals};
+use async_io::{Async, Timer};
 pub(crate) use build::dial_options;
 use listen::Listeners;
+use rustix::process::Signal;
 use smol::LocalExecutor;
 use smol::future::FutureExt as _;
-use smol::stream::StreamExt as _;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -144,6 +144,8 @@ pub fn run(run: Run) -> Result<(), StartError> {
     let state = run.state.as_deref().and_then(state::State::open);
     give_up_privileges(run.user.as_deref())?;
 
+    let signals = Signals::take(&[Signal::HUP, Signal::TERM, Signal::INT])
+        .map_err(|error| StartError::System(format!("signals: {error}")))?;
     let executor = Rc::new(LocalExecutor::new());
     let shared = build::shared(&config, nofile, executor.clone());
     let context = build::context(&config, &shared);
@@ -164,13 +166,20 @@ pub fn run(run: Run) -> Result<(), StartError> {
         nofile,
     });
     let running = async {
-        let signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int]);
-        let signals = signals.map_err(|error| StartError::System(format!("signals: {error}")))?;
+        let signals = Async::new_nonblocking(signals)
+            .map_err(|error| StartError::System(format!("signals: {error}")))?;
         daemon.begin(bound, statistics)?;
         daemon.serve(signals).await;
         Ok(())
     };
     async_io::block_on(executor.run(running))
+}
+
+/// Waits for the next signal: SIGHUP, or one of those that end the daemon.
+async fn is_hup(signals: &Async<Signals>) -> bool {
+    let signal = signals.read_with(Signals::read).await;
+    // A descriptor that cannot be read is an end as well: nobody could ask for one any more.
+    matches!(signal, Ok(Some(Signal::HUP)))
 }
 
 fn load(path: Option<&Path>) -> Result<(Source, Config, Vec<String>), StartError> {
@@ -285,16 +294,12 @@ impl Daemon {
     }
 
     /// Until the last session has gone after SIGTERM.
-    async fn serve(self: &Rc<Self>, mut signals: Signals) {
-        while let Some(signal) = signals.next().await {
-            match signal {
-                Ok(Signal::Hup) => self.reload(),
-                Ok(_) => break,
-                Err(error) => log::warn!("signals: {error}"),
-            }
+    async fn serve(self: &Rc<Self>, signals: Async<Signals>) {
+        while is_hup(&signals).await {
+            self.reload();
         }
         let again = async {
-            while let Some(Ok(Signal::Hup)) = signals.next().await {}
+            while is_hup(&signals).await {}
             log::info!("told twice: not waiting any longer");
         };
         self.drain().or(again).await;

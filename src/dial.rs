@@ -233,7 +233,10 @@ impl Dialer {
             match rounds.poll_next(addresses, random()) {
                 Next::Dial { after } if after.is_zero() => {}
                 Next::Dial { after } => {
-                    log::debug!("dial: all have had their turn; again in {} ms", after.as_millis());
+                    log::debug!(
+                        "dial: all have had their turn; again in {} ms",
+                        after.as_millis() as u64
+                    );
                     Timer::after(after).await;
                 }
                 Next::Refused => return Err(DialError::Refused),
@@ -277,7 +280,7 @@ impl Dialer {
         let mut timer = Timer::never();
         loop {
             let now = clock::now();
-            let at = now.saturating_duration_since(begun).as_millis();
+            let at = now.saturating_duration_since(begun).as_millis() as u64;
             match race.poll_action(now) {
                 Action::Start(address) => {
                     let report = self.report(address, now);
@@ -328,13 +331,16 @@ impl Dialer {
                         continue;
                     };
                     let now = clock::now();
-                    let at = now.saturating_duration_since(begun).as_millis();
+                    let at = now.saturating_duration_since(begun).as_millis() as u64;
                     let (address, connection) = &open[ready];
                     let address = *address;
                     match socket::outcome(connection.get_ref()) {
                         Ok(()) => {
                             let rtt = race.handle_connected(address, now).unwrap_or_default();
-                            log::debug!("dial: {address} connected at {at} ms ({} ms)", rtt.as_millis());
+                            log::debug!(
+                                "dial: {address} connected at {at} ms ({} ms)",
+                                rtt.as_millis() as u64
+                            );
                             self.health.borrow_mut().handle_connected(address, rtt, now);
                         }
                         Err(error) => {
@@ -369,7 +375,7 @@ impl Dialer {
         Async::new_nonblocking(connecting).map_err(BeginError::Ours)
     }
 
-    fn note_failure(&self, address: SocketAddr, error: &io::Error, theirs: bool, at: u128) -> ConnectFailure {
+    fn note_failure(&self, address: SocketAddr, error: &io::Error, theirs: bool, at: u64) -> ConnectFailure {
         let kind = classify(error);
         log::debug!("dial: {address} failed at {at} ms: {kind} ({error})");
         if theirs {
@@ -526,10 +532,10 @@ impl fmt::Display for Remembered {
             Standing::Cooling => "cooling",
         })?;
         if let Some(rtt) = report.rtt {
-            write!(f, ", {} ms", rtt.as_millis())?;
+            write!(f, ", {} ms", rtt.as_millis() as u64)?;
         }
         if let Some(retry_in) = report.retry_in {
-            write!(f, " for {} ms", retry_in.as_millis())?;
+            write!(f, " for {} ms", retry_in.as_millis() as u64)?;
         }
         Ok(())
     }

@@ -109,7 +109,7 @@ const RESET: &str = "\x1b[0m";
 /// as wide. Empty if the text is too long for any code (2,953 bytes; no link of ours is).
 #[must_use]
 pub fn qr(text: &str) -> String {
-    let Ok(code) = QrCode::encode_text(text, QrCodeEcc::Low) else {
+    let Ok(code) = QrCode::encode_binary(text.as_bytes(), QrCodeEcc::Low) else {
         return String::new();
     };
     let range = -QUIET_ZONE..code.size() + QUIET_ZONE;

@@ -307,7 +307,7 @@ impl Tried {
 
     fn emit(&self, out: &mut dyn Emit) {
         let ms = |out: &mut dyn Emit, name: &str, time: Option<Duration>| match time {
-            Some(time) => out.int(name, i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
+            Some(time) => out.int(name, time.as_millis() as i64),
             None => out.null(name),
         };
         out.table("");
@@ -337,7 +337,7 @@ impl DcReport {
             .addresses
             .iter()
             .map(|tried| match (tried.answer, tried.error) {
-                (Some(answer), _) => format!("{} {} ms", tried.family(), answer.as_millis()),
+                (Some(answer), _) => format!("{} {} ms", tried.family(), answer.as_millis() as u64),
                 (None, error) => format!(
                     "{} {}",
                     tried.family(),

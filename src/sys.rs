@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod process;
+pub mod signal;
 pub mod socket;
+mod thread;

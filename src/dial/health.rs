@@ -212,7 +212,7 @@ impl Health {
 
     /// What orders addresses of the same standing: the smaller, the earlier.
     pub(super) fn weight(&self, address: SocketAddr, now: Instant) -> u32 {
-        let millis = |span: Duration| u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
+        let millis = |span: Duration| u32::try_from(span.as_millis() as u64).unwrap_or(u32::MAX);
         match self.report(address, now) {
             Report {
                 standing: Standing::Healthy,

@@ -188,13 +188,7 @@ fn emit_address(address: &Address, out: &mut dyn Emit) {
     out.str("address", &address.address.to_string());
     out.str("family", address.family());
     out.str("state", address.state.name());
-    optional_uint(
-        out,
-        "rtt_ms",
-        address
-            .rtt
-            .map(|rtt| rtt.as_millis().try_into().unwrap_or(u64::MAX)),
-    );
+    optional_uint(out, "rtt_ms", address.rtt.map(|rtt| rtt.as_millis() as u64));
     uint(out, "failures", address.failures);
     optional_str(out, "last_error", address.last_error.map(ConnectFailure::name));
     optional_uint(out, "retry_in", address.retry_in.map(whole_seconds));

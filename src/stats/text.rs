@@ -255,7 +255,7 @@ fn addresses(out: &mut String, snapshot: &Snapshot) {
                     address.state.name().to_owned(),
                     address
                         .rtt
-                        .map_or_else(|| "-".to_owned(), |rtt| format!("{} ms", rtt.as_millis())),
+                        .map_or_else(|| "-".to_owned(), |rtt| format!("{} ms", rtt.as_millis() as u64)),
                     address.failures.to_string(),
                     address.last_error.map_or("-", ConnectFailure::name).to_owned(),
                     address

@@ -1,7 +1,6 @@
 //! What the process may use and who it is: descriptors, memory, user.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::ffi::CString;
 use std::io;
 
 /// Raises the soft limit of open descriptors to `wanted`, or as far as the hard limit lets it. Returns what it is then.
@@ -77,7 +76,7 @@ pub fn is_root() -> bool {
 /// When there is no such user, or the right to become it is missing.
 #[expect(
     unsafe_code,
-    reason = "getpwnam and the set*id calls have no safe wrappers for the whole process"
+    reason = "the set*id calls have no safe wrappers for the whole process"
 )]
 pub fn become_user(name: &str) -> io::Result<()> {
     let no_such_user = || {
@@ -86,15 +85,10 @@ pub fn become_user(name: &str) -> io::Result<()> {
             format!("no user '{name}' on this system"),
         )
     };
-    let c_name = CString::new(name).map_err(|_| no_such_user())?;
-    // SAFETY: the name is a C string; the result is read at once, while no other thread can overwrite it.
-    let (uid, gid) = unsafe {
-        let entry = libc::getpwnam(c_name.as_ptr());
-        if entry.is_null() {
-            return Err(no_such_user());
-        }
-        ((*entry).pw_uid, (*entry).pw_gid)
-    };
+    let (uid, gid) = std::fs::read_to_string("/etc/passwd")?
+        .lines()
+        .find_map(|line| ids(line, name))
+        .ok_or_else(no_such_user)?;
     // SAFETY: an empty list of groups, and plain numbers. Groups first: afterwards the right is gone.
     let done = unsafe {
         libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(gid) == 0 && libc::setuid(uid) == 0
@@ -106,10 +100,37 @@ pub fn become_user(name: &str) -> io::Result<()> {
     }
 }
 
+/// User and group of `/etc/passwd`'s line about `name`: name, password, user, group, and what does not matter here.
+/// The C library's reader would bring its lookups by network with it.
+fn ids(line: &str, name: &str) -> Option<(libc::uid_t, libc::gid_t)> {
+    let mut fields = line.split(':');
+    let (found, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    (found == name).then_some((uid.parse().ok()?, gid.parse().ok()?))
+}
+
 /// No program that this process may start can gain privileges, and neither can the process itself.
 ///
 /// # Errors
 /// When the kernel is older than 3.5.
 pub fn forbid_new_privileges() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_the_whole_name() {
+        assert_eq!(
+            ids("mtrelay:x:8443:8444:mtrelay:/var/run:/bin/false", "mtrelay"),
+            Some((8443, 8444))
+        );
+        assert_eq!(ids("mtrelay:x:8443:8444", "mtrelay"), Some((8443, 8444)));
+        assert_eq!(ids("mtrelay2:x:1:1::/:", "mtrelay"), None);
+        assert_eq!(ids("mtrelay:x:one:1::/:", "mtrelay"), None);
+        assert_eq!(ids("mtrelay:x:4294967296:1::/:", "mtrelay"), None);
+        assert_eq!(ids("mtrelay", "mtrelay"), None);
+        assert_eq!(ids("", ""), None);
+    }
 }

@@ -3,14 +3,8 @@
 //! A genuine one is the x of a point in the prime-order subgroup. Half of all 32-byte strings are no point of the curve,
 //! and of those that are, seven of eight lie outside the subgroup: both can be tested by whoever looks. So: draw x until
 //! it is a point's, then multiply the point by the cofactor 8. That costs a third of a real key generation, and nobody
-//! needs the private key. The field arithmetic is fiat-crypto's.
-
-#[cfg(target_pointer_width = "32")]
-use fiat_crypto::curve25519_32 as fiat;
-#[cfg(target_pointer_width = "64")]
-use fiat_crypto::curve25519_64 as fiat;
-
-use fiat::{fiat_25519_loose_field_element as Loose, fiat_25519_tight_field_element as Tight};
+//! needs the private key: nothing here is secret, so the field arithmetic is loops, a tenth of the size of the unrolled kind.
+//! The tests hold it against fiat-crypto's.
 
 /// The curve's coefficient A.
 const A: u32 = 486_662;
@@ -57,75 +51,138 @@ fn double(x: &Element, z: &Element) -> (Element, Element) {
     )
 }
 
-/// An element of the field of integers modulo 2^255 − 19.
-struct Element(Tight);
+/// Words of an element: by turns 26 and 25 bits, so that 10 of them make 255 and no product of two needs more than 64.
+const LIMBS: usize = 10;
+
+const fn bits(limb: usize) -> u32 {
+    26 - (limb as u32 & 1)
+}
+
+/// An element of the field of integers modulo 2^255 − 19, each limb below 2^26 + 2^10.
+#[derive(Clone, Copy)]
+struct Element([u32; LIMBS]);
 
 impl Element {
-    const ZERO: Tight = Tight([0; Tight::LIMBS]);
-
     fn from_bytes(bytes: &[u8; 32]) -> Element {
-        let mut out = Self::ZERO;
-        fiat::fiat_25519_from_bytes(&mut out, bytes);
-        Element(out)
+        let mut bytes = bytes.iter();
+        let (mut limbs, mut pending, mut pending_bits) = ([0; LIMBS], 0_u64, 0);
+        for (at, limb) in limbs.iter_mut().enumerate() {
+            while pending_bits < bits(at) {
+                pending |= u64::from(*bytes.next().unwrap_or(&0)) << pending_bits;
+                pending_bits += 8;
+            }
+            *limb = (pending & ((1 << bits(at)) - 1)) as u32;
+            pending >>= bits(at);
+            pending_bits -= bits(at);
+        }
+        // 256 bits came in; the highest belongs to no limb.
+        Element(limbs)
     }
 
     fn small(value: u32) -> Element {
-        let mut bytes = [0; 32];
-        for (to, from) in bytes.iter_mut().zip(value.to_le_bytes()) {
-            *to = from;
-        }
-        Element::from_bytes(&bytes)
+        let mut sums = [0; LIMBS];
+        let [lowest, ..] = &mut sums;
+        *lowest = u64::from(value);
+        Element::carried(sums)
     }
 
-    fn to_bytes(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        fiat::fiat_25519_to_bytes(&mut bytes, &self.0);
+    fn to_bytes(self) -> [u8; 32] {
+        // The limbs are below 2^255 + a little, so p goes into them once or not at all: the carry out of `limbs + 19` tells.
+        let mut quotient = 19;
+        for (at, limb) in self.0.iter().enumerate() {
+            quotient = (limb + quotient) >> bits(at);
+        }
+        let mut limbs = self.0.iter().enumerate();
+        let (mut bytes, mut carry) = ([0; 32], 19 * quotient);
+        let (mut pending, mut pending_bits) = (0_u64, 0_u32);
+        for byte in &mut bytes {
+            while pending_bits < 8
+                && let Some((at, limb)) = limbs.next()
+            {
+                let sum = limb + carry;
+                carry = sum >> bits(at);
+                pending |= u64::from(sum & ((1 << bits(at)) - 1)) << pending_bits;
+                pending_bits += bits(at);
+            }
+            *byte = pending as u8;
+            pending >>= 8;
+            pending_bits = pending_bits.saturating_sub(8);
+        }
         bytes
     }
 
-    fn loose(&self) -> Loose {
-        let mut out = Loose([0; Tight::LIMBS]);
-        fiat::fiat_25519_relax(&mut out, &self.0);
-        out
-    }
-
-    fn carried(loose: &Loose) -> Element {
-        let mut out = Self::ZERO;
-        fiat::fiat_25519_carry(&mut out, loose);
-        Element(out)
+    /// Each limb's excess goes to the next, and that of the last to the first, 19 times: 2^255 is 19.
+    #[inline(never)]
+    fn carried(mut sums: [u64; LIMBS]) -> Element {
+        let mut carry = 0_u64;
+        // After one round the last carry may still be too much for the first limb; after two it is at most 19.
+        for _ in 0..2 {
+            for (at, sum) in sums.iter_mut().enumerate() {
+                let whole = sum.wrapping_add(carry);
+                carry = whole >> bits(at);
+                *sum = whole & ((1 << bits(at)) - 1);
+            }
+            carry = carry.wrapping_mul(19);
+        }
+        let mut limbs = [0; LIMBS];
+        for (limb, sum) in limbs.iter_mut().zip(sums) {
+            *limb = sum as u32;
+        }
+        let [lowest, ..] = &mut limbs;
+        *lowest = lowest.wrapping_add(carry as u32);
+        Element(limbs)
     }
 
     fn add(&self, other: &Element) -> Element {
-        let mut out = Loose([0; Tight::LIMBS]);
-        fiat::fiat_25519_add(&mut out, &self.0, &other.0);
-        Element::carried(&out)
+        let mut sums = [0; LIMBS];
+        for (sum, (a, b)) in sums.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            *sum = u64::from(*a) + u64::from(*b);
+        }
+        Element::carried(sums)
     }
 
     fn sub(&self, other: &Element) -> Element {
-        let mut out = Loose([0; Tight::LIMBS]);
-        fiat::fiat_25519_sub(&mut out, &self.0, &other.0);
-        Element::carried(&out)
+        let mut sums = [0; LIMBS];
+        for (at, (sum, (a, b))) in sums.iter_mut().zip(self.0.iter().zip(&other.0)).enumerate() {
+            // Four times p, limb by limb, keeps the difference above zero.
+            let p = (1_u64 << bits(at)) - if at == 0 { 19 } else { 1 };
+            *sum = u64::from(*a) + 4 * p - u64::from(*b);
+        }
+        Element::carried(sums)
     }
 
+    /// A limb at an odd place stands half a bit lower than the even ones around it suggest: two of them make double.
+    ///
+    /// No sum overflows: ten products of 2^27 · 19 · 2^27 are below 2^62.
+    #[inline(never)]
     fn mul(&self, other: &Element) -> Element {
-        let mut out = Self::ZERO;
-        fiat::fiat_25519_carry_mul(&mut out, &self.loose(), &other.loose());
-        Element(out)
+        let mut sums = [0_u64; LIMBS];
+        for (i, a) in self.0.iter().enumerate() {
+            for (j, b) in other.0.iter().enumerate() {
+                let (at, b) = if i + j < LIMBS {
+                    (i + j, *b)
+                } else {
+                    (i + j - LIMBS, b.wrapping_mul(19))
+                };
+                let a = a << (i & j & 1);
+                if let Some(sum) = sums.get_mut(at) {
+                    *sum = sum.wrapping_add(u64::from(a).wrapping_mul(u64::from(b)));
+                }
+            }
+        }
+        Element::carried(sums)
     }
 
     fn mul_121666(&self) -> Element {
-        let mut out = Self::ZERO;
-        fiat::fiat_25519_carry_scmul_121666(&mut out, &self.loose());
-        Element(out)
+        Element::carried(self.0.map(|limb| u64::from(limb) * 121_666))
     }
 
     fn square(&self) -> Element {
-        let mut out = Self::ZERO;
-        fiat::fiat_25519_carry_square(&mut out, &self.loose());
-        Element(out)
+        self.mul(self)
     }
 
     /// The element squared `times` times: to the power 2^times.
+    #[inline(never)]
     fn squares(&self, times: usize) -> Element {
         let mut out = self.square();
         for _ in 1..times {
@@ -135,6 +192,7 @@ impl Element {
     }
 
     /// To the power 2^250 − 1, by the usual addition chain.
+    #[inline(never)]
     fn power_2_250_1(&self) -> Element {
         let e2 = self.square().mul(self);
         let e4 = e2.squares(2).mul(&e2);
@@ -161,18 +219,10 @@ impl Element {
     }
 }
 
-/// The number of words in fiat-crypto's element, which differs with the width of a word.
-trait Limbs {
-    const LIMBS: usize;
-}
-
-impl Limbs for Tight {
-    const LIMBS: usize = size_of::<Tight>() / size_of::<usize>();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn hex(text: &str) -> [u8; 32] {
         let mut bytes = [0; 32];
@@ -182,6 +232,78 @@ mod tests {
 
     // RFC 7748, section 6.1: Alice's public key, which is in the prime-order subgroup as every public key is.
     const ALICE: &str = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a";
+
+    /// The same in arithmetic that was generated from a proof.
+    mod reference {
+        use fiat_crypto::curve25519_64::*;
+
+        type Tight = fiat_25519_tight_field_element;
+        type Loose = fiat_25519_loose_field_element;
+        const TIGHT: Tight = fiat_25519_tight_field_element([0; 5]);
+        const LOOSE: Loose = fiat_25519_loose_field_element([0; 5]);
+
+        fn read(bytes: &[u8; 32]) -> (Tight, Loose) {
+            let (mut tight, mut loose) = (TIGHT, LOOSE);
+            fiat_25519_from_bytes(&mut tight, bytes);
+            fiat_25519_relax(&mut loose, &tight);
+            (tight, loose)
+        }
+
+        fn write(loose: &Loose) -> [u8; 32] {
+            let (mut tight, mut bytes) = (TIGHT, [0; 32]);
+            fiat_25519_carry(&mut tight, loose);
+            fiat_25519_to_bytes(&mut bytes, &tight);
+            bytes
+        }
+
+        /// Product, sum, difference and 121,666 times the first.
+        pub(super) fn all(a: &[u8; 32], b: &[u8; 32]) -> [[u8; 32]; 4] {
+            let ((a, loose_a), (b, loose_b)) = (read(a), read(b));
+            let (mut product, mut sum, mut difference, mut multiple) = (TIGHT, LOOSE, LOOSE, TIGHT);
+            fiat_25519_carry_mul(&mut product, &loose_a, &loose_b);
+            fiat_25519_add(&mut sum, &a, &b);
+            fiat_25519_sub(&mut difference, &a, &b);
+            fiat_25519_carry_scmul_121666(&mut multiple, &loose_a);
+            let (mut product_bytes, mut multiple_bytes) = ([0; 32], [0; 32]);
+            fiat_25519_to_bytes(&mut product_bytes, &product);
+            fiat_25519_to_bytes(&mut multiple_bytes, &multiple);
+            [product_bytes, write(&sum), write(&difference), multiple_bytes]
+        }
+    }
+
+    #[test]
+    fn arithmetic_is_that_of_the_reference() {
+        // The edges: 0, 1, what lies around p and 2^255, and limbs full of ones; then numbers from a generator.
+        let mut edges = vec![[0; 32], [0xff; 32], [0x55; 32], [0xaa; 32]];
+        for low in [0xec, 0xed, 0xee, 0xff] {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (low, 0x7f);
+            edges.push(bytes);
+        }
+        let mut one = [0; 32];
+        one[0] = 1;
+        edges.push(one);
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        edges.extend((0..40).map(|_| {
+            [0; 32].map(|_: u8| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+        }));
+        for edge in &mut edges {
+            edge[31] &= 0x7f;
+        }
+        for a in &edges {
+            for b in &edges {
+                let (x, y) = (Element::from_bytes(a), Element::from_bytes(b));
+                let ours = [x.mul(&y), x.add(&y), x.sub(&y), x.mul_121666()].map(Element::to_bytes);
+                assert_eq!(ours, reference::all(a, b), "{a:?} {b:?}");
+                // Results are as good as inputs, however often.
+                let long = x.sub(&y).mul(&x.add(&y)).sub(&x.square()).add(&y.square());
+                assert_eq!(long.to_bytes(), [0; 32], "{a:?} {b:?}");
+            }
+        }
+    }
 
     #[test]
     fn inverse_times_itself_is_one() {
