@@ -1,0 +1,187 @@
+'use strict';
+'require baseclass';
+'require poll';
+'require ui';
+'require mtrelay.daemon as daemon';
+
+/*
+ * The pieces that the pages are made of. Text is always handed over inside of an array: LuCI makes text nodes of that, while a
+ * bare string would be read as markup.
+ */
+
+const RIGHT_TO_LEFT = [ 'ar', 'fa', 'he', 'ur' ];
+
+const ICONS = { good: '\u2713', note: '!', bad: '\u2715', idle: '\u2026' };
+
+function callout(level, text, more) {
+	return E('div', { 'class': 'mtrelay-callout mtrelay-' + level, 'role': level === 'bad' ? 'alert' : 'status' }, [
+		E('span', { 'class': 'mtrelay-icon', 'aria-hidden': 'true' }, [ ICONS[level] ]),
+		E('div', {}, [ E('p', { 'class': 'mtrelay-said' }, [ text ]) ].concat(more || []))
+	]);
+}
+
+function setText(node, text) {
+	if (node.firstChild && node.firstChild === node.lastChild && node.firstChild.nodeType === 3) {
+		if (node.firstChild.data !== text)
+			node.firstChild.data = text;
+
+		return;
+	}
+
+	while (node.firstChild)
+		node.removeChild(node.firstChild);
+
+	node.appendChild(document.createTextNode(text));
+}
+
+return baseclass.extend({
+	callout: callout,
+	setText: setText,
+
+	/* The root of a page: its style sheet, and the direction of the language, which LuCI's themes leave alone. */
+	page: function(children, name) {
+		const language = String(document.documentElement.lang || '').split('-')[0].toLowerCase();
+
+		return E('div', {
+			'class': 'mtrelay mtrelay-' + name,
+			'dir': RIGHT_TO_LEFT.indexOf(language) >= 0 ? 'rtl' : null
+		}, [ E('link', { 'rel': 'stylesheet', 'href': L.resource('mtrelay/mtrelay.css') }) ].concat(children));
+	},
+
+	section: function(title, children, help) {
+		return E('div', { 'class': 'cbi-section' }, [
+			E('h3', {}, [ title ]),
+			help ? E('p', { 'class': 'mtrelay-help' }, [ help ]) : ''
+		].concat(children));
+	},
+
+	/* A number for people; what is not known is a dash. */
+	count: function(value) {
+		return typeof(value) === 'number' ? String(value) : '-';
+	},
+
+	bytes: function(value) {
+		return typeof(value) === 'number' ? '%1024.1mB'.format(value) : '-';
+	},
+
+	/* At most one decimal: a rate is no exact count. */
+	perMinute: function(value) {
+		if (typeof(value) !== 'number')
+			return '-';
+
+		return value > 0 && value < 10 ? String(Math.round(value * 10) / 10) : String(Math.round(value));
+	},
+
+	duration: function(seconds) {
+		return typeof(seconds) === 'number' ? '%t'.format(seconds) : '-';
+	},
+
+	/* A word of the daemon with what it means; mouse, keyboard and finger all get to it. */
+	term: function(word, meaning) {
+		return E('span', {
+			'class': meaning ? 'mtrelay-term' : null,
+			'data-tooltip': meaning,
+			'aria-description': meaning,
+			'tabindex': meaning ? '0' : null
+		}, [ word ]);
+	},
+
+	badge: function(level, text) {
+		return E('span', { 'class': 'mtrelay-badge mtrelay-' + level }, [ text ]);
+	},
+
+	/* titles: texts. rows: arrays of texts, nodes or arrays of them. LuCI's own classes make a list of it on a phone. */
+	table: function(titles, rows, empty) {
+		const body = rows.map(function(cells) {
+			return E('tr', { 'class': 'tr' }, cells.map(function(cell, at) {
+				return E('td', { 'class': 'td', 'data-title': titles[at] }, [].concat(cell));
+			}));
+		});
+
+		if (!body.length)
+			body.push(E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td', 'colspan': titles.length }, [ E('em', {}, [ empty || '' ]) ]) ]));
+
+		return E('table', { 'class': 'table' }, [
+			E('tr', { 'class': 'tr table-titles' }, titles.map(function(title) {
+				return E('th', { 'class': 'th', 'scope': 'col' }, [ title ]);
+			}))
+		].concat(body));
+	},
+
+	/* Puts new nodes in place of the old, and the focus back to where it was: data-key says what is the same thing. */
+	swap: function(container, nodes) {
+		const active = document.activeElement;
+		const key = container.contains(active) ? active.getAttribute('data-key') : null;
+
+		while (container.firstChild)
+			container.removeChild(container.firstChild);
+
+		[].concat(nodes).forEach(function(node) { container.appendChild(node); });
+
+		if (key !== null) {
+			Array.prototype.forEach.call(container.querySelectorAll('[data-key]'), function(node) {
+				if (node.getAttribute('data-key') === key)
+					node.focus();
+			});
+		}
+	},
+
+	/* Calls again and again, as often as the router's owner set for LuCI, and not while nobody looks. */
+	watch: function(refresh) {
+		let busy = false;
+		const step = function() {
+			if (document.hidden || busy)
+				return Promise.resolve();
+
+			busy = true;
+
+			return Promise.resolve(refresh()).then(function() {
+				busy = false;
+			}, function(error) {
+				busy = false;
+				throw error;
+			});
+		};
+
+		document.addEventListener('visibilitychange', function() {
+			if (!document.hidden)
+				step();
+		});
+		poll.add(step);
+	},
+
+	/*
+	 * What stands where the page would stand while the daemon cannot be asked. started is called after a start went well.
+	 */
+	absence: function(fault, rights, started) {
+		if (fault.kind !== 'absent')
+			return Promise.resolve(callout('bad', daemon.explain(fault)));
+
+		return daemon.service().then(function(service) {
+			if (service && !service.installed)
+				return callout('bad', _('The relay is not installed: the package mtrelay is missing.'));
+
+			const start = E('button', {
+				'class': 'btn cbi-button cbi-button-apply',
+				'data-key': 'start',
+				'click': ui.createHandlerFn(null, function() {
+					return daemon.ask('service', 'mtrelay', 'start').then(function(answer) {
+						if (answer.fault)
+							ui.addNotification(null, [ E('p', {}, [ daemon.explain(answer.fault) ]) ], 'danger');
+						else
+							return started();
+					});
+				})
+			}, [ _('Start') ]);
+			const running = service && service.running;
+			const hint = running
+				? _('Its process is there but not on ubus yet. If that stays so, the log says why.')
+				: _('Nobody can connect through it. If it does not stay up, the log says why; it may also be switched off in Settings.');
+
+			return callout('bad', running ? _('The relay does not answer.') : _('The relay is not running.'), [
+				E('p', {}, [ hint ]),
+				rights.change && !running ? E('p', {}, [ start ]) : ''
+			]);
+		});
+	}
+});

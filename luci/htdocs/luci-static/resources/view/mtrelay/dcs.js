@@ -1,0 +1,172 @@
+'use strict';
+'require view';
+'require form';
+'require uci';
+'require ui';
+'require mtrelay.daemon as daemon';
+'require mtrelay.parts as parts';
+'require mtrelay.schema as schema';
+'require mtrelay.verdict as verdict';
+'require mtrelay.words as words';
+
+function addressesOf(dc) {
+	return daemon.rows(dc, 'addresses').map(function(row) { return String(row.address); });
+}
+
+function milliseconds(value) {
+	return typeof(value) === 'number' ? _('%d ms').format(value) : '-';
+}
+
+/* What `check` found: each address with the time of its connection and of the data centre's answer. */
+function resultTable(doc) {
+	return E('div', {}, [
+		doc.verdict ? E('p', {}, [ String(doc.verdict) ]) : '',
+		parts.table([ _('Address'), _('Connected in'), _('Answered in'), _('Error') ], daemon.rows(doc, 'addresses').map(function(row) {
+			return [
+				E('bdi', { 'dir': 'ltr' }, [ String(row.address) ]),
+				milliseconds(row.connect_ms),
+				milliseconds(row.answer_ms),
+				row.error ? parts.term(String(row.error), words.meaning('connect_failures', row.error)) : parts.badge('good', _('none'))
+			];
+		}), _('There was no address to try.'))
+	]);
+}
+
+return view.extend({
+	load: function() {
+		return daemon.rights().then(function(rights) {
+			return Promise.all([ rights, daemon.ask('dcs'), rights.look ? uci.load('mtrelay') : null ]);
+		});
+	},
+
+	render: function(data) {
+		const rights = data[0], answer = data[1];
+		const children = [
+			E('h2', {}, [ _('Data centres') ]),
+			E('p', { 'class': 'mtrelay-help' }, [
+				_('Telegram has five data centres that hold accounts. Their addresses are built in and change once in some years.')
+			])
+		];
+
+		if (answer.fault)
+			children.push(parts.callout(answer.fault.kind === 'absent' ? 'note' : 'bad', daemon.explain(answer.fault)));
+		else
+			children.push(this.renderInUse(answer.doc, rights));
+
+		if (!rights.look) {
+			this.handleSaveApply = this.handleSave = this.handleReset = null;
+			return parts.page(children, 'dcs');
+		}
+
+		return this.renderForm(answer.doc || {}).then(function(node) {
+			return parts.page(children.concat([ node ]), 'dcs');
+		});
+	},
+
+	/* A test takes up to ten seconds, and the daemon makes one at a time. */
+	test: function(id, box, ev) {
+		const button = ev.currentTarget;
+
+		parts.swap(box, E('p', { 'class': 'spinning' }, [ _('Trying every address of %s').format(words.dcName(id)) ]));
+		button.disabled = true;
+
+		return daemon.ask('check', id).then(function(answer) {
+			button.disabled = false;
+			button.focus();
+			parts.swap(box, [ E('h4', {}, [ words.dcName(id) ]), answer.fault
+				? parts.callout('bad', daemon.explain(answer.fault))
+				: resultTable(answer.doc) ]);
+		});
+	},
+
+	renderInUse: function(doc, rights) {
+		const page = this;
+		const results = E('div', { 'aria-live': 'polite', 'class': 'mtrelay-results' });
+		const own = rights.look ? uci.sections('mtrelay', 'dc').map(function(section) { return String(section.id); }) : [];
+		const titles = [ _('Data centre'), _('State'), _('Addresses'), _('Source') ];
+		const rows = daemon.rows(doc, 'dcs').filter(function(dc) { return typeof(dc.id) === 'number'; }).map(function(dc) {
+			const state = verdict.stateOf(daemon.rows(dc, 'addresses'));
+			const level = { ok: 'good', shaky: 'note', down: 'bad' }[state] || 'idle';
+			const word = { ok: _('works'), shaky: _('in part'), down: _('does not answer') }[state] || _('not tried yet');
+			const cells = [
+				words.dcName(dc.id),
+				parts.badge(level, word),
+				E('ul', { 'class': 'mtrelay-addresses' }, addressesOf(dc).map(function(address) {
+					return E('li', {}, [ E('bdi', { 'dir': 'ltr' }, [ address ]) ]);
+				})),
+				own.indexOf(String(dc.id)) >= 0 ? _('yours') : _('built in')
+			];
+
+			if (rights.change) {
+				cells.push(E('button', {
+					'class': 'btn cbi-button cbi-button-action',
+					'aria-label': _('Test %s').format(words.dcName(dc.id)),
+					'click': function(ev) { return page.test(dc.id, results, ev); }
+				}, [ _('Test') ]));
+			}
+
+			return cells;
+		});
+
+		if (rights.change)
+			titles.push('');
+
+		return parts.section(_('In use now'), [ results, parts.table(titles, rows, _('The relay does not say.')) ],
+			rights.change ? _('A test connects to every address and waits for the answer that only a data centre can give.') : null);
+	},
+
+	renderForm: function(doc) {
+		const m = new form.Map('mtrelay');
+		const s = m.section(form.GridSection, 'dc', _('Addresses of your own'),
+			_('They replace the built-in ones of that number. Needed when Telegram moves, or for a tunnel of yours; else better left alone.'));
+		const known = {};
+		let o;
+
+		daemon.rows(doc, 'dcs').forEach(function(dc) { known[dc.id] = addressesOf(dc); });
+
+		s.anonymous = true;
+		s.addremove = true;
+		s.nodescriptions = true;
+		s.sortable = false;
+		s.addbtntitle = _('Replace addresses');
+		s.removebtntitle = function() { return _('Reset to built-in'); };
+		s.modaltitle = function() { return _('Data centre'); };
+
+		o = schema.bind(s.option(form.Value, 'id', _('Number'),
+			_('1 to 5; with a minus sign for media (without an entry, media takes the addresses of the plain number); 203 for files of channels.')),
+			schema.dc.id);
+		o.rmempty = false;
+		o.textvalue = function(section_id) {
+			const id = uci.get('mtrelay', section_id, 'id');
+			return E('span', {}, [ id ? words.dcName(+id) : _('none') ]);
+		};
+		[ 1, 2, 3, 4, 5, -1, -2, -3, -4, -5, 203, -203 ].forEach(function(id) { o.value(String(id), words.dcName(id)); });
+		o.validate = function(section_id, value) {
+			const taken = uci.sections('mtrelay', 'dc').some(function(section) {
+				return section['.name'] !== section_id && String(section.id) === String(value);
+			});
+
+			return taken ? _('This data centre is listed already') : (value === '' ? true : schema.dc.id.check(value));
+		};
+		/* A start from what is in use now. */
+		o.onchange = function(ev, section_id, value) {
+			const list = this.map.lookupOption('address', section_id);
+			const widget = list ? list[0].getUIElement(section_id) : null;
+			const from = known[value] || known[Math.abs(+value)];
+
+			if (widget && from && !L.toArray(widget.getValue()).length)
+				widget.setValue(from);
+		};
+
+		o = schema.bind(s.option(form.DynamicList, 'address', _('Addresses'), _('With the port; IPv6 in brackets.')), schema.dc.address);
+		o.rmempty = false;
+		o.placeholder = '149.154.167.51:443';
+		o.textvalue = function(section_id) {
+			return E('ul', { 'class': 'mtrelay-addresses' }, L.toArray(uci.get('mtrelay', section_id, 'address')).map(function(address) {
+				return E('li', {}, [ E('bdi', { 'dir': 'ltr' }, [ address ]) ]);
+			}));
+		};
+
+		return m.render();
+	}
+});

@@ -1,0 +1,174 @@
+'use strict';
+'require view';
+'require form';
+'require uci';
+'require mtrelay.daemon as daemon';
+'require mtrelay.parts as parts';
+'require mtrelay.schema as schema';
+
+/* An option of the relay's section, bound to its default and its check. */
+function add(s, tab, kind, name, title, help) {
+	return schema.bind(s.taboption(tab, kind, name, title, help), schema.relay[name]);
+}
+
+function words(option, texts) {
+	Object.keys(texts).forEach(function(word) { option.value(word, texts[word]); });
+}
+
+function general(s) {
+	let o;
+
+	add(s, 'general', form.Flag, 'enabled', _('Enabled'), _('Whether the service starts with the router.'));
+
+	add(s, 'general', form.DynamicList, 'listen', _('Listen on'),
+		_('Addresses and ports that clients connect to: 0.0.0.0 stands for every IPv4 address of the router, [::] for every IPv6 one. Port 443 looks most like a website, if LuCI itself does not use it.'));
+
+	o = add(s, 'general', form.MultiValue, 'modes', _('Kinds of links'),
+		_('dd is understood by every client of today. ee looks like a website and needs a front domain. plain is easy to recognise: for very old clients only.'));
+	words(o, { ee: _('ee: looks like a website (TLS)'), dd: _('dd: random bytes with padding'), plain: _('plain: for old clients only') });
+	o.default = schema.relay.modes.standard.split(' ');
+	o.load = function(section_id) {
+		const set = [].concat(uci.get('mtrelay', section_id, 'modes') || []).join(' ').split(',').join(' ').trim();
+		return set === '' ? null : set.split(' ').filter(function(word) { return word !== ''; });
+	};
+	o.write = function(section_id, value) {
+		const text = L.toArray(value).join(' ');
+
+		/* The same words in the same or in another order are no change. */
+		if (L.toArray(value).slice().sort().join(' ') !== schema.relay.modes.standard || uci.get('mtrelay', section_id, 'modes') !== null)
+			uci.set('mtrelay', section_id, 'modes', text);
+	};
+	o.validate = function() { return true; };
+
+	add(s, 'general', form.Value, 'link_host', _('Address in links'),
+		_('What links and QR codes show: a DDNS name, or the public address of the router. Empty: the page takes the WAN address if it is public.'));
+
+	add(s, 'general', form.Value, 'link_port', _('Port in links'),
+		_('Only if another router forwards a different port to this one. Empty: the port of the first address above.'));
+
+	add(s, 'general', form.Flag, 'open_wan', _('Open on the WAN'),
+		_('Lets the ports in from the Internet while the service runs, without touching the configuration of the firewall. Not needed for clients at home.'));
+
+	o = s.taboption('general', form.DummyValue, '_open_wan');
+	o.depends('open_wan', '1');
+	o.cfgvalue = function() {
+		return E('div', { 'class': 'mtrelay-warning' }, [
+			_('Anyone on the Internet can then knock at these ports. Without a secret nobody gets in, but scanners and censors will find the port: with a front domain they are shown that website instead of silence. Traffic of everybody with a link goes through your line.')
+		]);
+	};
+}
+
+function disguise(s) {
+	add(s, 'front', form.Value, 'front_domain', _('Front domain'),
+		_('The website that ee links pretend to be, and that strangers are shown. Choose one that is common where your users are, is hosted near the router, speaks TLS 1.3 and is not blocked: not google.com, and not a site that answers from another continent. Changing it makes the old ee links useless. Empty: dd links only.'));
+
+	add(s, 'front', form.Value, 'front_address', _('Where strangers are sent'),
+		_('If the website is to be fetched from somewhere else. Empty: port 443 of the front domain.'));
+
+	add(s, 'front', form.Value, 'clock_skew', _('Clock difference allowed, in seconds'),
+		_('How far the clock of a client may be off in an ee handshake. auto: 20 minutes behind to 10 minutes ahead once the router knows the time, anything before. 0: anything.'));
+
+	add(s, 'front', form.Value, 'replay_window', _('Handshakes remembered'),
+		_('So that one that was recorded and sent again gets no answer.'));
+}
+
+function access(s) {
+	add(s, 'access', form.DynamicList, 'allow', _('Allow only'), _('Blocks of client addresses that may come in. Empty: all.'));
+	add(s, 'access', form.DynamicList, 'block', _('Block'), _('Blocks of client addresses that may not come in.'));
+	add(s, 'access', form.Value, 'allow_file', _('Allow list file'), _('A file with more blocks to allow, one a line.'));
+	add(s, 'access', form.Value, 'block_file', _('Block list file'), _('A file with more blocks to block, one a line.'));
+	add(s, 'access', form.Value, 'max_sessions', _('Sessions at once'), _('Of all users together. One device opens eight and more.'));
+	add(s, 'access', form.Value, 'max_sessions_per_ip', _('Sessions at once from one address'), _('0: no limit. All devices behind one router count together.'));
+	add(s, 'access', form.DynamicList, 'proxy_protocol_from', _('Trusted balancers'),
+		_('Blocks of addresses whose PROXY protocol header is believed: a load balancer of yours in front of the relay. Leave it empty if there is none.'));
+}
+
+function network(s) {
+	let o = add(s, 'network', form.ListValue, 'prefer_ipv6', _('IPv6 to Telegram'));
+
+	words(o, { auto: _('automatic: both race, the faster one wins'), always: _('IPv6 first'), never: _('IPv4 first') });
+
+	add(s, 'network', form.Value, 'bind_interface', _('Way out'),
+		_('The network device through which Telegram is reached: a VPN, say wg0. Empty: as the routing table says.'));
+	add(s, 'network', form.Value, 'fwmark', _('Firewall mark'), _('Set on connections to Telegram, for policy routing.'));
+	add(s, 'network', form.Value, 'prewarm', _('Connections kept ready'), _('Idle connections for each data centre, so that a session begins faster. 0: none.'));
+	add(s, 'network', form.Flag, 'fast_mode', _('Fast mode'), _('Downloads pass without being encrypted a second time. Switch it off only to look for a fault.'));
+
+	o = add(s, 'network', form.Value, 'congestion', _('Congestion control'), _('Empty: as the system has it. bbr helps on lossy lines; it needs the package kmod-tcp-bbr.'));
+	o.value('bbr');
+	o.value('cubic');
+
+	add(s, 'network', form.Value, 'notsent_lowat', _('Unsent bytes per socket'), _('Keeps memory small on slow lines. 0: as the system has it.'));
+	add(s, 'network', form.Value, 'sndbuf', _('Send buffer in bytes'), _('Empty: the system finds the size by itself, which is best nearly always.'));
+}
+
+function memory(s) {
+	add(s, 'memory', form.Value, 'buffer_size', _('Buffer size in bytes'));
+	add(s, 'memory', form.Value, 'buffers', _('Number of buffers'), _('Size times number is the most that relayed bytes ever take. If all are in use, sessions wait for one another.'));
+	add(s, 'memory', form.Value, 'socket_memory_mb', _('Socket memory in MB'), _('What the buffers of all sockets may hold together. auto: an eighth of the RAM.'));
+	add(s, 'memory', form.Value, 'pipes', _('Pipes'), _('For passing downloads on inside of the kernel. Empty: chosen by the relay. 0: none.'));
+	add(s, 'memory', form.Value, 'pipe_size', _('Pipe size in bytes'), _('Empty: as the system has it.'));
+}
+
+function timeouts(s) {
+	add(s, 'timeouts', form.Value, 'connect_timeout', _('Connecting'), _('Seconds for one address of a data centre; then the next one is tried. For all of these, 0 means no limit.'));
+	add(s, 'timeouts', form.Value, 'answer_timeout', _('First answer'), _('Seconds for a data centre to answer a first request; then another address is tried.'));
+	add(s, 'timeouts', form.Value, 'handshake_timeout', _('Handshake'), _('Seconds for a client to say who it is.'));
+	add(s, 'timeouts', form.Value, 'idle_timeout', _('Silence'), _('Seconds without a byte in either direction until a session ends.'));
+	add(s, 'timeouts', form.Value, 'drain_timeout', _('Draining'), _('Seconds that sessions have to end by themselves when the service stops.'));
+}
+
+function service(s) {
+	let o = add(s, 'service', form.ListValue, 'log_level', _('Log level'), _('At info, one line for each session that ended.'));
+
+	words(o, { error: _('errors'), warn: _('warnings and errors'), info: _('info and worse'), debug: _('debug'), trace: _('everything') });
+
+	o = add(s, 'service', form.Value, 'stats_listen', _('Statistics on'),
+		_('Serves /stats, /metrics for Prometheus and /status. Whoever reaches the address can read them. 0: off.'));
+	/* An empty value in the file is "off" as well; a form would take it for "not set" and drop it. */
+	o.load = function(section_id) {
+		const set = uci.get('mtrelay', section_id, 'stats_listen');
+		return set === '' ? '0' : set;
+	};
+
+	add(s, 'service', form.Flag, 'seccomp', _('System call filter'), _('The process gives up every system call that it does not need. Switch it off only to look for a fault.'));
+	add(s, 'service', form.Value, 'ubus_socket', _('ubus socket'), _('Empty: the usual places.'));
+}
+
+return view.extend({
+	load: function() {
+		return Promise.all([ daemon.ask('status'), uci.load('mtrelay') ]);
+	},
+
+	render: function(data) {
+		const status = data[0];
+
+		/* A file without its section is a file of defaults; the section is written with the first change. */
+		if (!uci.sections('mtrelay', 'relay').length)
+			uci.add('mtrelay', 'relay', 'main');
+
+		const m = new form.Map('mtrelay');
+		const s = m.section(form.TypedSection, 'relay');
+
+		s.anonymous = true;
+		s.addremove = false;
+		s.tab('general', _('General'));
+		s.tab('front', _('Disguise'));
+		s.tab('access', _('Access'));
+		s.tab('network', _('Network'));
+		s.tab('memory', _('Memory'));
+		s.tab('timeouts', _('Timeouts'));
+		s.tab('service', _('Service'));
+
+		[ general, disguise, access, network, memory, timeouts, service ].forEach(function(fill) { fill(s); });
+
+		return m.render().then(function(node) {
+			return parts.page([
+				E('h2', {}, [ _('Settings') ]),
+				E('p', { 'class': 'mtrelay-help' }, [ _('Grey values are what the relay does when a field is empty. Save & Apply drops no session.') ]),
+				status.fault ? parts.callout('note', daemon.explain(status.fault)) : '',
+				node
+			], 'settings');
+		});
+	}
+});
