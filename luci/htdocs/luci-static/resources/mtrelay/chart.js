@@ -101,9 +101,10 @@ return baseclass.extend({
 
 		node.appendChild(E('div', { 'class': 'mtrelay-plot', 'dir': 'ltr' }, [
 			svg,
-			E('span', { 'class': 'mtrelay-axis mtrelay-top' }, [ this.rate(top) ]),
-			E('span', { 'class': 'mtrelay-axis mtrelay-then' }, [ _('5 minutes ago') ]),
-			E('span', { 'class': 'mtrelay-axis mtrelay-now' }, [ _('now') ])
+			E('span', { 'class': 'mtrelay-top' }, [ this.rate(top) ])
+		]));
+		node.appendChild(E('div', { 'class': 'mtrelay-axis', 'dir': 'ltr' }, [
+			E('span', {}, [ _('5 minutes ago') ]), E('span', {}, [ _('now') ])
 		]));
 		node.appendChild(E('div', { 'class': 'mtrelay-legend' }, [
 			E('span', {}, [ E('i', { 'class': 'mtrelay-key mtrelay-down' }), _('Down'), ' ', E('b', {}, [ this.rate(last.down) ]) ]),

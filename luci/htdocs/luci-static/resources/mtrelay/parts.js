@@ -90,22 +90,26 @@ return baseclass.extend({
 		return E('span', { 'class': 'mtrelay-badge mtrelay-' + level }, [ text ]);
 	},
 
-	/* titles: texts. rows: arrays of texts, nodes or arrays of them. LuCI's own classes make a list of it on a phone. */
-	table: function(titles, rows, empty) {
+	/*
+	 * columns: [ title, span ], the span being how many quarters of a phone's width the cell takes. rows: arrays of texts, nodes or
+	 * arrays of them. The classes are our own: every theme of LuCI squeezes its tables in another way.
+	 */
+	table: function(columns, rows, empty) {
 		const body = rows.map(function(cells) {
-			return E('tr', { 'class': 'tr' }, cells.map(function(cell, at) {
-				return E('td', { 'class': 'td', 'data-title': titles[at] }, [].concat(cell));
+			return E('tr', {}, cells.map(function(cell, at) {
+				return E('td', { 'data-title': columns[at][0], 'class': 'mtrelay-span' + (columns[at][1] || 1) }, [].concat(cell));
 			}));
 		});
 
 		if (!body.length)
-			body.push(E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td', 'colspan': titles.length }, [ E('em', {}, [ empty || '' ]) ]) ]));
+			return E('p', { 'class': 'mtrelay-faint' }, [ E('em', {}, [ empty || '' ]) ]);
 
-		return E('table', { 'class': 'table' }, [
-			E('tr', { 'class': 'tr table-titles' }, titles.map(function(title) {
-				return E('th', { 'class': 'th', 'scope': 'col' }, [ title ]);
-			}))
-		].concat(body));
+		return E('table', { 'class': 'mtrelay-table' }, [
+			E('thead', {}, [ E('tr', {}, columns.map(function(column) {
+				return E('th', { 'scope': 'col' }, [ column[0] ]);
+			})) ]),
+			E('tbody', {}, body)
+		]);
 	},
 
 	/* Puts new nodes in place of the old, and the focus back to where it was: data-key says what is the same thing. */

@@ -4,7 +4,7 @@
 
 /*
  * The one sentence of the overview, and the notes under it, from the daemon's documents alone: no requests, no nodes.
- * Levels: good, note (works, with something to know), bad (it does not work), idle (nothing to say yet).
+ * Levels: good, note (something to know), bad (it does not work), idle (nothing to say yet).
  */
 
 /* What Telegram's own list has: the five that hold accounts. The files' and the test ones are extra. */
@@ -54,13 +54,28 @@ function numbers(dcs) {
 	return ids.sort(function(a, b) { return a - b; }).join(', ');
 }
 
-function readDcs(doc) {
-	return daemon.rows(doc, 'dcs').filter(function(dc) {
-		return typeof(dc.id) === 'number';
-	}).map(function(dc) {
-		const addresses = daemon.rows(dc, 'addresses');
+/*
+ * The data centres of the document, each with its state. A media number without addresses of its own takes those of the plain
+ * number; that they answer says something of the media only once somebody has asked for it there.
+ */
+function read(doc) {
+	const rows = daemon.rows(doc, 'dcs').filter(function(dc) { return typeof(dc.id) === 'number'; });
 
-		return { id: dc.id, media: dc.id < 0, addresses: addresses, state: stateOf(addresses) };
+	return rows.map(function(dc) {
+		const own = daemon.rows(dc, 'addresses');
+		const plain = rows.filter(function(other) { return other.id === -dc.id; })[0];
+		const borrows = dc.id < 0 && !own.length && plain !== undefined;
+		const addresses = borrows ? daemon.rows(plain, 'addresses') : own;
+		const unused = borrows && !dc.created && !dc.failed;
+
+		return {
+			row: dc,
+			id: dc.id,
+			media: dc.id < 0,
+			borrows: borrows,
+			addresses: addresses,
+			state: unused ? 'untried' : stateOf(addresses)
+		};
 	});
 }
 
@@ -157,17 +172,17 @@ function notes(status, dcs) {
 return baseclass.extend({
 	/* { level, text, notes } from the documents of `status` and `dcs`. */
 	of: function(status, dcs) {
-		const list = readDcs(dcs);
+		const list = read(dcs);
 		const line = headline(status, list);
 		const more = notes(status, list);
 
 		return {
-			level: line.level === 'good' && more.length ? 'note' : line.level,
+			level: line.level,
 			text: line.text,
 			notes: more
 		};
 	},
 
-	/* ok, shaky, down or untried. */
-	stateOf: stateOf
+	/* [{ row, id, media, borrows, addresses, state }] from the document of `dcs`; the state is ok, shaky, down or untried. */
+	read: read
 });

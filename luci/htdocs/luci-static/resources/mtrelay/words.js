@@ -87,16 +87,29 @@ return baseclass.extend({
 		return id < 0 ? _('DC %d, media').format(main) : _('DC %d').format(main);
 	},
 
+	/* The test data centres stand in the way until somebody uses them. Takes what verdict.read() gives. */
+	isListed: function(dc) {
+		return Math.abs(dc.id) < 10000 || dc.row.created > 0 || dc.row.failed > 0;
+	},
+
+	/* The state of a data centre or of one address. */
 	state: function(state) {
 		switch (state) {
 		case 'ok':
 			return _('works');
+		case 'shaky':
+			return _('in part');
 		case 'cooling':
+		case 'down':
 			return _('does not answer');
 		case 'untried':
 			return _('not tried yet');
 		default:
-			return state || _('unknown');
+			return String(state || '-');
 		}
+	},
+
+	levelOf: function(state) {
+		return { ok: 'good', shaky: 'note', cooling: 'bad', down: 'bad' }[state] || 'idle';
 	}
 });

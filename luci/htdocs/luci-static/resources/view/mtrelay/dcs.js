@@ -10,7 +10,13 @@
 'require mtrelay.words as words';
 
 function addressesOf(dc) {
-	return daemon.rows(dc, 'addresses').map(function(row) { return String(row.address); });
+	return dc.addresses.map(function(row) { return String(row.address); });
+}
+
+function addressList(addresses) {
+	return E('ul', { 'class': 'mtrelay-addresses' }, addresses.map(function(address) {
+		return E('li', {}, [ E('bdi', { 'dir': 'ltr' }, [ address ]) ]);
+	}));
 }
 
 function milliseconds(value) {
@@ -21,7 +27,9 @@ function milliseconds(value) {
 function resultTable(doc) {
 	return E('div', {}, [
 		doc.verdict ? E('p', {}, [ String(doc.verdict) ]) : '',
-		parts.table([ _('Address'), _('Connected in'), _('Answered in'), _('Error') ], daemon.rows(doc, 'addresses').map(function(row) {
+		parts.table([
+			[ _('Address'), 4 ], [ _('Connected in') ], [ _('Answered in') ], [ _('Error'), 2 ]
+		], daemon.rows(doc, 'addresses').map(function(row) {
 			return [
 				E('bdi', { 'dir': 'ltr' }, [ String(row.address) ]),
 				milliseconds(row.connect_ms),
@@ -34,9 +42,7 @@ function resultTable(doc) {
 
 return view.extend({
 	load: function() {
-		return daemon.rights().then(function(rights) {
-			return Promise.all([ rights, daemon.ask('dcs'), rights.look ? uci.load('mtrelay') : null ]);
-		});
+		return Promise.all([ daemon.rights(), daemon.ask('dcs'), uci.load('mtrelay') ]);
 	},
 
 	render: function(data) {
@@ -52,11 +58,6 @@ return view.extend({
 			children.push(parts.callout(answer.fault.kind === 'absent' ? 'note' : 'bad', daemon.explain(answer.fault)));
 		else
 			children.push(this.renderInUse(answer.doc, rights));
-
-		if (!rights.look) {
-			this.handleSaveApply = this.handleSave = this.handleReset = null;
-			return parts.page(children, 'dcs');
-		}
 
 		return this.renderForm(answer.doc || {}).then(function(node) {
 			return parts.page(children.concat([ node ]), 'dcs');
@@ -82,18 +83,13 @@ return view.extend({
 	renderInUse: function(doc, rights) {
 		const page = this;
 		const results = E('div', { 'aria-live': 'polite', 'class': 'mtrelay-results' });
-		const own = rights.look ? uci.sections('mtrelay', 'dc').map(function(section) { return String(section.id); }) : [];
-		const titles = [ _('Data centre'), _('State'), _('Addresses'), _('Source') ];
-		const rows = daemon.rows(doc, 'dcs').filter(function(dc) { return typeof(dc.id) === 'number'; }).map(function(dc) {
-			const state = verdict.stateOf(daemon.rows(dc, 'addresses'));
-			const level = { ok: 'good', shaky: 'note', down: 'bad' }[state] || 'idle';
-			const word = { ok: _('works'), shaky: _('in part'), down: _('does not answer') }[state] || _('not tried yet');
+		const own = uci.sections('mtrelay', 'dc').map(function(section) { return String(section.id); });
+		const columns = [ [ _('Data centre'), 2 ], [ _('State'), 2 ], [ _('Addresses'), 4 ], [ _('Source'), 2 ] ];
+		const rows = verdict.read(doc).filter(words.isListed).map(function(dc) {
 			const cells = [
 				words.dcName(dc.id),
-				parts.badge(level, word),
-				E('ul', { 'class': 'mtrelay-addresses' }, addressesOf(dc).map(function(address) {
-					return E('li', {}, [ E('bdi', { 'dir': 'ltr' }, [ address ]) ]);
-				})),
+				parts.badge(words.levelOf(dc.state), words.state(dc.state)),
+				dc.borrows ? E('span', { 'class': 'mtrelay-faint' }, [ _('as %s').format(words.dcName(-dc.id)) ]) : addressList(addressesOf(dc)),
 				own.indexOf(String(dc.id)) >= 0 ? _('yours') : _('built in')
 			];
 
@@ -109,9 +105,9 @@ return view.extend({
 		});
 
 		if (rights.change)
-			titles.push('');
+			columns.push([ '', 2 ]);
 
-		return parts.section(_('In use now'), [ results, parts.table(titles, rows, _('The relay does not say.')) ],
+		return parts.section(_('In use now'), [ results, parts.table(columns, rows, _('The relay does not say.')) ],
 			rights.change ? _('A test connects to every address and waits for the answer that only a data centre can give.') : null);
 	},
 
@@ -122,14 +118,15 @@ return view.extend({
 		const known = {};
 		let o;
 
-		daemon.rows(doc, 'dcs').forEach(function(dc) { known[dc.id] = addressesOf(dc); });
+		verdict.read(doc).forEach(function(dc) { known[dc.id] = addressesOf(dc); });
 
 		s.anonymous = true;
 		s.addremove = true;
 		s.nodescriptions = true;
 		s.sortable = false;
 		s.addbtntitle = _('Replace addresses');
-		s.removebtntitle = function() { return _('Reset to built-in'); };
+		/* Newer LuCI calls it the one, older the other. */
+		s.delbtntitle = s.removebtntitle = function() { return _('Reset to built-in'); };
 		s.modaltitle = function() { return _('Data centre'); };
 
 		o = schema.bind(s.option(form.Value, 'id', _('Number'),
@@ -162,9 +159,7 @@ return view.extend({
 		o.rmempty = false;
 		o.placeholder = '149.154.167.51:443';
 		o.textvalue = function(section_id) {
-			return E('ul', { 'class': 'mtrelay-addresses' }, L.toArray(uci.get('mtrelay', section_id, 'address')).map(function(address) {
-				return E('li', {}, [ E('bdi', { 'dir': 'ltr' }, [ address ]) ]);
-			}));
+			return addressList(L.toArray(uci.get('mtrelay', section_id, 'address')));
 		};
 
 		return m.render();

@@ -9,7 +9,7 @@
 'require mtrelay.verdict as verdict';
 'require mtrelay.words as words';
 
-const SESSIONS_SHOWN = 20;
+const ROWS_SHOWN = 20;
 
 /* Everything that is shown per minute too, flat. */
 function countersOf(status) {
@@ -49,10 +49,6 @@ function noteList(notes) {
 	}));
 }
 
-function levelOf(state) {
-	return { ok: 'good', shaky: 'note', cooling: 'bad', down: 'bad' }[state] || 'idle';
-}
-
 function addressLine(address) {
 	const said = [];
 
@@ -72,49 +68,43 @@ function addressLine(address) {
 		said.push(words.state('untried'));
 
 	return E('li', {}, [
-		E('span', { 'class': 'mtrelay-dot mtrelay-' + levelOf(address.state), 'aria-hidden': 'true' }),
+		E('span', { 'class': 'mtrelay-dot mtrelay-' + words.levelOf(address.state), 'aria-hidden': 'true' }),
 		E('bdi', { 'dir': 'ltr' }, [ address.address ]), ' ',
 		E('span', { 'class': 'mtrelay-faint' }, said)
 	]);
 }
 
 function dcRow(dc) {
-	const addresses = daemon.rows(dc, 'addresses');
-	const state = verdict.stateOf(addresses);
-	const texts = {
-		ok: _('works'), shaky: _('in part'), down: _('does not answer'), untried: _('not tried yet')
-	};
+	const row = dc.row;
 
 	return [
 		words.dcName(dc.id),
-		parts.badge(levelOf(state), texts[state]),
-		E('ul', { 'class': 'mtrelay-addresses' }, addresses.map(addressLine)),
-		parts.count(dc.active),
-		parts.count(dc.created),
-		parts.count(dc.failed),
-		parts.count(dc.dc_closed),
-		parts.bytes(daemon.at(dc, 'bytes.down')) + ' / ' + parts.bytes(daemon.at(dc, 'bytes.up'))
+		parts.badge(words.levelOf(dc.state), words.state(dc.state)),
+		dc.borrows
+			? E('span', { 'class': 'mtrelay-faint' }, [ _('as %s').format(words.dcName(-dc.id)) ])
+			: E('ul', { 'class': 'mtrelay-addresses' }, dc.addresses.map(addressLine)),
+		parts.count(row.active),
+		parts.count(row.created),
+		parts.count(row.failed),
+		parts.count(row.dc_closed),
+		downUp(row)
 	];
-}
-
-function isShown(dc) {
-	/* Test data centres and those that only some clients ask for are listed once somebody used them. */
-	return typeof(dc.id) === 'number' && (Math.abs(dc.id) < 10000 || dc.created > 0 || dc.failed > 0);
 }
 
 function dcTables(doc) {
-	const dcs = daemon.rows(doc, 'dcs').filter(isShown);
-	const titles = [
-		_('Data centre'), _('State'), _('Addresses'), _('Active'), _('Connections'), _('Failed attempts'), _('Closed by DC'), _('Down / up')
+	const dcs = verdict.read(doc).filter(words.isListed);
+	const columns = [
+		[ _('Data centre'), 2 ], [ _('State'), 2 ], [ _('Addresses'), 4 ], [ _('Active') ], [ _('Ever') ], [ _('Failed') ],
+		[ _('Closed by DC') ], [ _('Down / up'), 4 ]
 	];
-	const main = dcs.filter(function(dc) { return dc.id > 0; });
-	const media = dcs.filter(function(dc) { return dc.id < 0; });
+	const main = dcs.filter(function(dc) { return !dc.media; });
+	const media = dcs.filter(function(dc) { return dc.media; });
 
 	return [
 		E('h4', {}, [ _('Messages and everything else') ]),
-		parts.table(titles, main.map(dcRow), _('The relay does not say.')),
+		parts.table(columns, main.map(dcRow), _('The relay does not say.')),
 		E('h4', {}, [ _('Media') ]),
-		parts.table(titles, media.map(dcRow), _('Nobody has asked for media yet.'))
+		parts.table(columns, media.map(dcRow), _('Nobody has asked for media yet.'))
 	];
 }
 
@@ -163,20 +153,25 @@ function wordTable(set, title, help, counters) {
 	};
 }
 
-/* The live sessions, a page at a time: there may be thousands. */
-function sessionsBox() {
+function downUp(row) {
+	return parts.bytes(daemon.at(row, 'bytes.down')) + ' / ' + parts.bytes(daemon.at(row, 'bytes.up'));
+}
+
+/* A table that is asked for while it is open, and shown a page at a time: there may be thousands of rows. */
+function drawer(key, title, load) {
 	const body = E('div', {});
-	const box = E('details', {}, [ E('summary', { 'data-key': 'sessions' }, [ _('Live sessions') ]), body ]);
-	let offset = 0, total = 0;
+	const box = E('details', {}, [ E('summary', { 'data-key': key }, [ title ]), body ]);
+	let offset = 0;
 
-	function turn(step) {
-		offset = Math.max(0, offset + step);
-		return refresh();
-	}
-
-	function button(key, text, step, disabled) {
+	function button(name, text, step, disabled) {
 		return E('button', {
-			'class': 'btn cbi-button', 'data-key': key, 'disabled': disabled ? '' : null, 'click': function() { turn(step); }
+			'class': 'btn cbi-button',
+			'data-key': key + '-' + name,
+			'disabled': disabled ? '' : null,
+			'click': function() {
+				offset = Math.max(0, offset + step);
+				return refresh();
+			}
 		}, [ text ]);
 	}
 
@@ -184,44 +179,77 @@ function sessionsBox() {
 		if (!box.open)
 			return Promise.resolve();
 
-		return daemon.ask('sessions', SESSIONS_SHOWN, offset).then(function(answer) {
-			if (answer.fault) {
-				parts.swap(body, [ E('p', {}, [ daemon.explain(answer.fault) ]) ]);
+		return load(offset).then(function(found) {
+			if (found.fault) {
+				parts.swap(body, E('p', {}, [ daemon.explain(found.fault) ]));
 				return;
 			}
 
-			const rows = daemon.rows(answer.doc, 'sessions').slice(0, SESSIONS_SHOWN);
-			total = daemon.at(answer.doc, 'total');
-			total = typeof(total) === 'number' ? total : offset + rows.length;
-
-			if (!rows.length && offset > 0 && offset >= total) {
+			/* The page that was looked at is gone. */
+			if (!found.shown && offset > 0) {
 				offset = 0;
 				return refresh();
 			}
 
-			parts.swap(body, [
-				parts.table([ _('User'), _('Client'), _('Data centre'), _('Address'), _('Age'), _('Down / up') ], rows.map(function(row) {
-					return [
-						String(row.user || '-'),
-						E('bdi', { 'dir': 'ltr' }, [ String(row.client || '-') ]),
-						typeof(row.dc) === 'number' ? words.dcName(row.dc) : '-',
-						E('bdi', { 'dir': 'ltr' }, [ String(row.address || '-') ]),
-						parts.duration(row.age),
-						parts.bytes(daemon.at(row, 'bytes.down')) + ' / ' + parts.bytes(daemon.at(row, 'bytes.up'))
-					];
-				}), _('No session at this moment.')),
-				E('div', { 'class': 'mtrelay-bar' }, [
-					button('back', _('Previous'), -SESSIONS_SHOWN, offset === 0),
-					E('span', {}, [ _('%d to %d of %d').format(rows.length ? offset + 1 : 0, offset + rows.length, total) ]),
-					button('forth', _('Next'), SESSIONS_SHOWN, offset + rows.length >= total)
-				])
-			]);
+			parts.swap(body, [ found.node, found.total > ROWS_SHOWN ? E('div', { 'class': 'mtrelay-bar' }, [
+				button('back', _('Previous'), -ROWS_SHOWN, offset === 0),
+				E('span', {}, [ _('%d to %d of %d').format(offset + 1, offset + found.shown, found.total) ]),
+				button('forth', _('Next'), ROWS_SHOWN, offset + found.shown >= found.total)
+			]) : '' ].filter(function(node) { return node !== ''; }));
 		});
 	}
 
 	box.addEventListener('toggle', refresh);
 
 	return { node: box, refresh: refresh };
+}
+
+function loadSessions(offset) {
+	return daemon.ask('sessions', ROWS_SHOWN, offset).then(function(answer) {
+		const rows = daemon.rows(answer.doc || {}, 'sessions').slice(0, ROWS_SHOWN);
+		const total = daemon.at(answer.doc || {}, 'total');
+
+		return {
+			fault: answer.fault,
+			shown: rows.length,
+			total: typeof(total) === 'number' ? total : offset + rows.length,
+			node: parts.table([
+				[ _('User'), 2 ], [ _('Client'), 2 ], [ _('Data centre'), 2 ], [ _('Address'), 2 ], [ _('Age'), 2 ], [ _('Down / up'), 2 ]
+			], rows.map(function(row) {
+				return [
+					E('bdi', {}, [ String(row.user || '-') ]),
+					E('bdi', { 'dir': 'ltr' }, [ String(row.client || '-') ]),
+					typeof(row.dc) === 'number' ? words.dcName(row.dc) : '-',
+					E('bdi', { 'dir': 'ltr' }, [ String(row.address || '-') ]),
+					parts.duration(row.age),
+					downUp(row)
+				];
+			}), _('No session at this moment.'))
+		};
+	});
+}
+
+function loadUsers(offset) {
+	return daemon.ask('users').then(function(answer) {
+		const all = daemon.rows(answer.doc || {}, 'users');
+		const rows = all.sort(function(a, b) {
+			return (b.active || 0) - (a.active || 0) || (daemon.at(b, 'bytes.down') || 0) - (daemon.at(a, 'bytes.down') || 0);
+		}).slice(offset, offset + ROWS_SHOWN);
+
+		return {
+			fault: answer.fault,
+			shown: rows.length,
+			total: all.length,
+			node: parts.table([
+				[ _('Name'), 2 ], [ _('Sessions') ], [ _('Ever') ], [ _('Down / up'), 2 ], [ _('Refused') ], [ _('Last day') ]
+			], rows.map(function(row) {
+				return [
+					E('bdi', {}, [ String(row.name) ]), parts.count(row.active), parts.count(row.total), downUp(row),
+					parts.count(row.rejects), String(row.expires || '-')
+				];
+			}), _('There is no user yet.'))
+		};
+	});
 }
 
 return view.extend({
@@ -240,10 +268,10 @@ return view.extend({
 		const verdictBox = E('div', { 'class': 'mtrelay-verdict' });
 		const whole = E('div', {});
 		const chartBox = E('div', { 'class': 'mtrelay-chart' });
-		const dcBox = E('div', {});
+		const dcBox = E('div', { 'class': 'mtrelay-dcs' });
 		const wordBox = E('div', { 'class': 'mtrelay-words' });
 		const reachBox = E('div', {});
-		const sessions = sessionsBox();
+		const drawers = [ drawer('sessions', _('Live sessions'), loadSessions), drawer('users', _('Users'), loadUsers) ];
 		const cards = {
 			sessions: card(_('Sessions')),
 			down: card(_('Downloaded')),
@@ -332,7 +360,7 @@ return view.extend({
 
 			lastDcs = dcs.fault ? null : JSON.stringify(dcs.doc);
 
-			return sessions.refresh();
+			return Promise.all(drawers.map(function(each) { return each.refresh(); }));
 		}
 
 		function refresh() {
@@ -355,7 +383,7 @@ return view.extend({
 			reachBox,
 			parts.section(_('Data centres'), [ dcBox ]),
 			parts.section(_('Failures and endings'), [ wordBox ], _('The words are those of the log and of the metrics; point at one, or tap it, to see what it means.')),
-			sessions.node
+			parts.section(_('In detail'), drawers.map(function(each) { return each.node; }))
 		].forEach(function(node) { whole.appendChild(node); });
 
 		const page = parts.page([ E('h2', {}, [ _('MTProto Relay') ]), verdictBox, whole ], 'overview');

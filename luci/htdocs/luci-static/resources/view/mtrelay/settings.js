@@ -25,7 +25,7 @@ function general(s) {
 
 	o = add(s, 'general', form.MultiValue, 'modes', _('Kinds of links'),
 		_('dd is understood by every client of today. ee looks like a website and needs a front domain. plain is easy to recognise: for very old clients only.'));
-	words(o, { ee: _('ee: looks like a website (TLS)'), dd: _('dd: random bytes with padding'), plain: _('plain: for old clients only') });
+	words(o, { ee: 'ee', dd: 'dd', plain: 'plain' });
 	o.default = schema.relay.modes.standard.split(' ');
 	o.load = function(section_id) {
 		const set = [].concat(uci.get('mtrelay', section_id, 'modes') || []).join(' ').split(',').join(' ').trim();

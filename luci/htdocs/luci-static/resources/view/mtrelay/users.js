@@ -36,8 +36,8 @@ function limitsOf(section_id) {
 
 	if (get('quota_mb')) {
 		said.push(uci.get('mtrelay', section_id, 'quota_reset') === 'monthly'
-			? _('%d MB a month').format(get('quota_mb'))
-			: _('%d MB in all').format(get('quota_mb')));
+			? _('%s a month').format(parts.bytes(get('quota_mb') * 1048576))
+			: _('%s in all').format(parts.bytes(get('quota_mb') * 1048576)));
 	}
 
 	if (expires)
@@ -69,52 +69,17 @@ function byName(doc) {
 
 return view.extend({
 	load: function() {
-		return daemon.rights().then(function(rights) {
-			return Promise.all([
-				rights,
-				daemon.ask('users'),
-				rights.look ? daemon.ask('interfaces') : null,
-				rights.look ? uci.load('mtrelay') : null
-			]);
-		});
+		return Promise.all([ daemon.ask('users'), daemon.ask('interfaces'), uci.load('mtrelay') ]);
 	},
 
 	render: function(data) {
-		const rights = data[0];
-
-		this.users = data[1];
-		this.interfaces = daemon.rows((data[2] || {}).doc || {}, 'interface');
-
-		if (!rights.look) {
-			this.handleSaveApply = this.handleSave = this.handleReset = null;
-			return this.renderCounters();
-		}
+		this.users = data[0];
+		this.interfaces = daemon.rows(data[1].doc || {}, 'interface');
 
 		return this.renderForm().then(L.bind(function(node) {
 			parts.watch(L.bind(this.refresh, this));
 			return node;
 		}, this));
-	},
-
-	/* For a login that may look and not touch. */
-	renderCounters: function() {
-		const box = E('div', {});
-		const draw = function(answer) {
-			parts.swap(box, answer.fault
-				? parts.callout('bad', daemon.explain(answer.fault))
-				: parts.table([ _('Name'), _('Sessions'), _('Down / up'), _('Refused'), _('Until') ],
-					daemon.rows(answer.doc, 'users').map(function(user) {
-						return [
-							E('bdi', {}, [ String(user.name) ]), parts.count(user.active), traffic(user), parts.count(user.rejects),
-							String(user.expires || '-')
-						];
-					}), _('There is no user.')));
-		};
-
-		draw(this.users);
-		parts.watch(function() { return daemon.ask('users').then(draw); });
-
-		return parts.page([ E('h2', {}, [ _('Users') ]), box ], 'users');
 	},
 
 	refresh: function() {
