@@ -13,12 +13,12 @@ use crate::config::{Config, DEFAULT_PATH, Problem};
 use crate::dial::health::Standing;
 use crate::http;
 use crate::link;
+use crate::reactor::{self, Async, Timer};
 use crate::relay::{Context, Shared, isolate};
 use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Snapshot};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, process};
 use crate::syslog::{self, Target};
-use async_io::{Async, Timer};
 pub(crate) use build::dial_options;
 use listen::Listeners;
 use rustix::process::Signal;
@@ -172,7 +172,8 @@ pub fn run(run: Run) -> Result<(), StartError> {
         daemon.serve(signals).await;
         Ok(())
     };
-    async_io::block_on(executor.run(running))
+    reactor::block_on(executor.run(running))
+        .unwrap_or_else(|error| Err(StartError::System(format!("the reactor: {error}"))))
 }
 
 /// Waits for the next signal: SIGHUP, or one of those that end the daemon.
@@ -259,8 +260,8 @@ impl Daemon {
             let address = listener
                 .local_addr()
                 .map_err(|error| StartError::System(error.to_string()))?;
-            let listener = async_io::Async::new_nonblocking(listener)
-                .map_err(|error| StartError::System(error.to_string()))?;
+            let listener =
+                Async::new_nonblocking(listener).map_err(|error| StartError::System(error.to_string()))?;
             log::info!("statistics on http://{address}/");
             let daemon = self.clone();
             executor

@@ -12,8 +12,8 @@ mod prewarm;
 
 use crate::close::ConnectFailure;
 use crate::dc::{DcId, Table};
+use crate::reactor::{Async, Timer};
 use crate::sys::{clock, socket};
-use async_io::{Async, Timer};
 use attempts::{Action, End, Next, Race, Rounds};
 use health::{Health, Report, Standing, Trouble};
 use prewarm::Prewarm;

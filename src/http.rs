@@ -10,13 +10,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use async_io::{Async, Timer};
 use smol::LocalExecutor;
 use smol::future::{self, FutureExt as _};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::lock::Semaphore;
 
+use crate::reactor::{Async, Timer};
 use crate::stats::{Snapshot, json, prometheus, text};
+use crate::sys::socket;
 
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +86,9 @@ impl Server {
         let accept = async {
             loop {
                 let place = places.acquire().await;
-                match listener.accept().await {
-                    Ok((stream, _)) => {
+                let accepted = listener.read_with(socket::accept).await;
+                match accepted.and_then(|(stream, _)| Async::new_nonblocking(stream)) {
+                    Ok(stream) => {
                         let connection = async move {
                             self.connection(&stream).await;
                             drop((stream, place));

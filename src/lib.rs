@@ -15,15 +15,16 @@
 //! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `wire` |
 //! | [`access`] | allow and block lists: sets of addresses | nothing of ours |
 //! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
-//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `access`, `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `sys` |
-//! | [`dial`] | connections to data centres: raced, remembered, kept warm | `close`, `dc`, `sys` |
-//! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `dc`, `dial`'s options, `close`, `wire`, `sys`, `stats`' [`stats::Emit`] |
+//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `access`, `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `reactor`, `sys` |
+//! | [`dial`] | connections to data centres: raced, remembered, kept warm | `close`, `dc`, `reactor`, `sys` |
+//! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `dc`, `dial`'s options, `close`, `wire`, `reactor`, `sys`, `stats`' [`stats::Emit`] |
 //! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
 //! | [`dc`] | ids and addresses of data centres | nothing of ours |
 //! | [`close`] | the words for every ending | nothing of ours |
 //! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc` |
-//! | [`http`] | /stats /metrics /status | `stats::snapshot` |
+//! | [`http`] | /stats /metrics /status | `stats::snapshot`, `reactor` |
 //! | [`syslog`] | the `log` facade → /dev/log or stderr | nothing of ours |
+//! | [`reactor`] | which descriptors are ready, and whose time has come | `sys` |
 //! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
 //! | `wire` (crate) | the bytes: no sockets, no clock, no randomness | nothing of ours |
 
@@ -38,6 +39,7 @@ pub mod http;
 pub mod link;
 pub mod pool;
 pub mod probe;
+pub mod reactor;
 pub mod relay;
 pub mod stats;
 pub mod sys;

@@ -253,7 +253,7 @@ mod tests {
         let pool = BufferPool::new(1, 16);
         let held = pool.try_take();
         let mut gone = Box::pin(pool.take());
-        smol::block_on(async { gone.as_mut().map_pending().await });
+        smol::future::block_on(async { gone.as_mut().map_pending().await });
         drop(held);
         drop(gone);
         assert!(

@@ -9,9 +9,9 @@
 use crate::close::ConnectFailure;
 use crate::dc::{DcId, Table};
 use crate::dial::{self, DialOptions, attempts};
+use crate::reactor::{self, Async, Timer};
 use crate::stats::Emit;
 use crate::sys::{clock, socket};
-use async_io::{Async, Timer};
 use smol::LocalExecutor;
 use smol::future::{self, FutureExt as _};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -94,7 +94,7 @@ pub fn run(table: &Table, options: &DialOptions, front: Option<&str>) -> Report 
         id.main().raw() >= TEST_DCS && built_in.lookup(id) == Some(addresses)
     };
     let tried = table.iter().filter(|(id, own)| !test_server(*id, own));
-    async_io::block_on(async {
+    reactor::block_on(async {
         let executor = LocalExecutor::new();
         let tasks: Vec<_> = tried
             .map(|(id, addresses)| executor.spawn(dc(id, addresses, options)))
@@ -117,6 +117,7 @@ pub fn run(table: &Table, options: &DialOptions, front: Option<&str>) -> Report 
         };
         executor.run(all).await
     })
+    .expect("the system has descriptors for a reactor")
 }
 
 /// Tries every address of one data centre, all at once.
@@ -198,7 +199,7 @@ async fn try_address(id: DcId, address: SocketAddr, options: &DialOptions) -> Tr
 }
 
 /// Sends the header and `req_pq_multi`, and reads until it is answered. `InvalidData`: by something else than `resPQ`.
-async fn ask(mut connection: Async<TcpStream>, id: DcId) -> io::Result<()> {
+async fn ask(connection: Async<TcpStream>, id: DcId) -> io::Result<()> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(io::Error::other)?;
     let mut random = Ok(());
@@ -214,6 +215,7 @@ async fn ask(mut connection: Async<TcpStream>, id: DcId) -> io::Result<()> {
     init.up.apply(&mut request);
     let mut opening = init.header.to_vec();
     opening.extend_from_slice(&request);
+    let mut connection = &connection;
     connection.write_all(&opening).await?;
 
     let mut down = Stream::new(&init.down);

@@ -2,9 +2,9 @@
 
 use crate::close::Reject;
 use crate::daemon::Daemon;
+use crate::reactor::{Async, Timer};
 use crate::relay::{self, Taken};
 use crate::sys::{clock, socket};
-use async_io::{Async, Timer};
 use smol::Task;
 use smol::future::{self, FutureExt as _};
 use std::io::{self, ErrorKind};

@@ -8,8 +8,8 @@
 
 use super::health::jittered;
 use crate::dc::{DcId, Table};
+use crate::reactor::Async;
 use crate::sys::socket;
-use async_io::Async;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 /// Runs `test`. What the dialer does in the background waits until [`filled`] or [`idle`] let it.
 fn with_dialer<T>(options: DialOptions, test: impl AsyncFnOnce(&Rc<Dialer>) -> T) -> T {
     let executor = Rc::new(LocalExecutor::new());
-    smol::block_on(test(&Dialer::new(executor, options)))
+    crate::reactor::block_on(test(&Dialer::new(executor, options))).unwrap()
 }
 
 fn listen() -> (TcpListener, SocketAddr) {

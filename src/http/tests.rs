@@ -18,7 +18,7 @@ fn server(deadline: Duration) -> Server {
 
 /// Runs the server until the test is through.
 fn serving<T>(server: &Server, test: impl AsyncFnOnce(SocketAddr) -> T) -> T {
-    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
+    let listener = Async::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).unwrap();
     let addr = listener.get_ref().local_addr().unwrap();
     let serve = async {
         server.run(listener).await;
@@ -28,11 +28,12 @@ fn serving<T>(server: &Server, test: impl AsyncFnOnce(SocketAddr) -> T) -> T {
         Timer::after(LONG).await;
         panic!("the test hangs")
     };
-    smol::block_on(future::or(serve, future::or(test(addr), watchdog)))
+    crate::reactor::block_on(future::or(serve, future::or(test(addr), watchdog))).unwrap()
 }
 
+#[allow(clippy::disallowed_methods, reason = "the test is its own client")]
 async fn connect(addr: SocketAddr) -> Async<TcpStream> {
-    let stream = Async::<TcpStream>::connect(addr).await.unwrap();
+    let stream = Async::new(TcpStream::connect(addr).unwrap()).unwrap();
     stream.get_ref().set_nodelay(true).unwrap();
     stream
 }

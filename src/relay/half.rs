@@ -5,9 +5,9 @@
 //! kernel calls a socket writable when a third of its send buffer is free, which is more than a block.
 
 use crate::pool::{Block, BufferPool};
+use crate::reactor::Async;
 use crate::relay::pulse::Pulse;
 use crate::sys::socket;
-use async_io::Async;
 use smol::future;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

@@ -75,7 +75,7 @@ mod tests {
         };
         let (one, other) = (Rc::default(), Rc::default());
         let tasks = [session(true, &one), session(false, &other)];
-        smol::block_on(executor.run(async {
+        smol::future::block_on(executor.run(async {
             for task in tasks {
                 task.await;
             }

@@ -6,11 +6,11 @@
 //! go itself. Whoever is refused gets no answer of ours: its connection stays open in silence until the deadline.
 
 use crate::close::Reject;
+use crate::reactor::{Async, Timer};
 use crate::relay::half::discard;
 use crate::relay::{Context, Taken};
 use crate::stats::{Raised, Stats};
 use crate::sys::clock;
-use async_io::{Async, Timer};
 use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};

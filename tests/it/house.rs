@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The room, and the rooms it may look at besides itself.
-const RULES: [(&str, &[&str]); 16] = [
+const RULES: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -14,12 +14,12 @@ const RULES: [(&str, &[&str]); 16] = [
             "config", "link", "daemon", "http", "probe", "close", "dial", "stats",
         ],
     ),
-    ("probe", &["dial", "stats", "close", "dc", "sys"]),
+    ("probe", &["dial", "stats", "close", "dc", "reactor", "sys"]),
     (
         "daemon",
         &[
-            "access", "config", "relay", "dial", "http", "stats", "pool", "sys", "close", "dc", "link",
-            "syslog",
+            "access", "config", "relay", "dial", "http", "stats", "pool", "reactor", "sys", "close", "dc",
+            "link", "syslog",
         ],
     ),
     ("access", &[]),
@@ -27,14 +27,15 @@ const RULES: [(&str, &[&str]); 16] = [
     ("link", &["config"]),
     (
         "relay",
-        &["access", "dial", "pool", "stats", "close", "dc", "sys"],
+        &["access", "dial", "pool", "stats", "close", "dc", "reactor", "sys"],
     ),
-    ("dial", &["close", "dc", "sys"]),
-    ("http", &["stats", "close", "sys"]),
+    ("dial", &["close", "dc", "reactor", "sys"]),
+    ("http", &["stats", "close", "reactor", "sys"]),
     ("stats", &["close", "dc"]),
     ("pool", &[]),
     ("dc", &[]),
     ("close", &[]),
+    ("reactor", &["sys"]),
     ("sys", &[]),
 ];
 /// Rooms that look at nothing of ours, not even by name in the table above.
