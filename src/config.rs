@@ -93,6 +93,8 @@ pub struct Config {
     pub front_domain: Option<String>,
     /// Where strangers are sent: as given, or port 443 of `front_domain`. `None`: nowhere.
     pub front_address: Option<HostPort>,
+    /// How often the length of the front's certificates is measured.
+    pub front_measure: Option<Duration>,
     /// The device through which data centres are reached.
     pub bind_interface: Option<String>,
     /// The mark of connections to data centres, for policy routing.
@@ -354,6 +356,7 @@ fn relay(section: Option<&Section>, problems: &mut Vec<Problem>) -> Config {
             .maybe("front_address", value::host_port)
             .or_else(|| front_domain.clone().map(|host| HostPort { host, port: 443 })),
         front_domain,
+        front_measure: reader.seconds("front_measure"),
         bind_interface: reader.maybe("bind_interface", value::interface),
         fwmark: reader.maybe("fwmark", value::mark).flatten(),
         link_host: reader.maybe("link_host", value::public_host),

@@ -148,7 +148,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
         .map_err(|error| StartError::System(format!("signals: {error}")))?;
     let executor = Rc::new(LocalExecutor::new());
     let shared = build::shared(&config, nofile, executor.clone());
-    let context = build::context(&config, &shared);
+    let context = build::context(&config, &shared, None);
     if let Some(state) = &state {
         state.restore(&shared);
     }
@@ -405,7 +405,7 @@ impl Daemon {
                 config.max_sessions
             );
         }
-        let context = build::context(&config, &self.shared);
+        let context = build::context(&config, &self.shared, Some(&old.context));
         // A reload also comes when the way to the internet has changed: what was learnt of the old one is void.
         self.shared.dialer.set_options(dial_options(&config));
         self.shared.dialer.retain(&config.dcs);

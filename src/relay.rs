@@ -62,8 +62,10 @@ pub struct Shared {
     pub clock: Cell<Clock>,
     /// Whether our own clock is right, as far as is known.
     pub clock_trusted: Cell<bool>,
-    /// The length that our answer's encrypted record varies around: one site's certificates have one length.
+    /// The length that our answer's encrypted record has as long as the site's own is not known.
     pub flight_len: usize,
+    /// Strangers who are shown the site at a time; the oldest goes for the newcomer.
+    pub max_strangers: usize,
     /// The first unknown DCs that clients asked for: each is logged once, and whoever makes up many fills no log.
     pub unknown: RefCell<heapless::Vec<DcId, 8>>,
     /// What openings are read into; never held across a wait.
@@ -151,7 +153,13 @@ impl Context {
             modes: self.modes,
             front_domain: self.front_domain.as_deref(),
             clock: self.shared.clock.get(),
+            only_tls: self.is_all_for_front(),
         }
+    }
+
+    /// Whoever is no client of ours sees the site, whatever it sends: no client of ours sends anything but TLS.
+    fn is_all_for_front(&self) -> bool {
+        self.front.is_some() && self.modes.ee && !self.modes.dd && !self.modes.plain
     }
 
     /// The source that `ip` counts for, if its openings are bounded: a home's own devices may come as they like.
@@ -162,9 +170,12 @@ impl Context {
 
     /// The length of the next answer's encrypted record.
     fn flight_len(&self) -> usize {
-        let mut jitter = [0];
-        opening::fill(&mut jitter);
-        self.shared.flight_len + usize::from(jitter[0] % 16)
+        let measured = self.front.as_ref().and_then(|front| front.flight_len());
+        measured.unwrap_or_else(|| {
+            let mut jitter = [0];
+            opening::fill(&mut jitter);
+            self.shared.flight_len + usize::from(jitter[0] % 4)
+        })
     }
 
     /// Why `user` may not begin another session from `client`.
@@ -214,9 +225,9 @@ pub async fn serve(mut taken: Taken, context: Rc<Context>, ticket: Ticket) {
     drop(ticket);
     match outcome {
         Outcome::Client(opening) => shared.spawn(Session::run(taken, opening, context)),
-        Outcome::Stranger(bytes) => {
+        Outcome::Stranger { bytes, visit } => {
             if let Some(front) = context.front.clone() {
-                shared.spawn(front.show(taken, bytes, context.shared.clone()));
+                shared.spawn(front.show(taken, bytes, visit, context.shared.clone()));
             }
         }
         Outcome::Gone => {}

@@ -39,6 +39,7 @@ pub const RELAY_OPTIONS: &[OptionSpec] = &[
     list("modes", "dd ee"),
     option("front_domain", ""),
     option("front_address", ""),
+    option("front_measure", "21600"),
     option("bind_interface", ""),
     option("fwmark", ""),
     option("link_host", ""),

@@ -5,7 +5,7 @@ use crate::dc::DcId;
 use crate::dial::{DialOptions, Dialer, PreferIpv6};
 use crate::pool::BufferPool;
 use crate::relay::opening::{self, Openings};
-use crate::relay::passthrough::Front;
+use crate::relay::passthrough::{Front, Site};
 use crate::relay::replay::ReplayWindow;
 use crate::relay::{Context, Shared, User};
 use crate::stats::Stats;
@@ -20,6 +20,8 @@ use wire::secret::Secret;
 
 /// Openings at a time. A silent one costs about 3 KiB with its socket: 1.5 MiB in all.
 const MAX_OPENINGS: u64 = 512;
+/// Strangers who are shown the site at a time: two descriptors and, in the kernel, some 20 KiB each.
+const MAX_STRANGERS: u64 = 64;
 /// What the daemon itself needs: listeners, statistics, log, reactor.
 const OWN_DESCRIPTORS: u64 = 64;
 /// Unix time as hellos carry it, without a clock to compare with: up to 20 minutes behind, 10 ahead.
@@ -30,7 +32,7 @@ const FLIGHT_LENS: std::ops::Range<usize> = 2100..4300;
 
 /// How many descriptors the configuration may need at once.
 pub(super) fn descriptors(config: &Config) -> u64 {
-    2 * u64::from(config.max_sessions) + MAX_OPENINGS + OWN_DESCRIPTORS
+    2 * (u64::from(config.max_sessions) + MAX_STRANGERS) + MAX_OPENINGS + OWN_DESCRIPTORS
 }
 
 /// What outlives a reload.
@@ -51,6 +53,7 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         clock: Cell::new(clock(config)),
         clock_trusted: Cell::new(is_clock_trusted(config)),
         flight_len,
+        max_strangers: MAX_STRANGERS.min(nofile / 16).max(1) as usize,
         unknown: RefCell::default(),
         scratch: RefCell::new(vec![0; opening::SCRATCH_LEN].into_boxed_slice()),
     })
@@ -72,8 +75,8 @@ pub(crate) fn dial_options(config: &Config) -> DialOptions {
     }
 }
 
-/// What each connection keeps of the configuration.
-pub(super) fn context(config: &Config, shared: &Rc<Shared>) -> Rc<Context> {
+/// What each connection keeps of the configuration. A front that has not changed goes on as it was.
+pub(super) fn context(config: &Config, shared: &Rc<Shared>, old: Option<&Context>) -> Rc<Context> {
     let users: Vec<User> = config
         .users
         .iter()
@@ -91,8 +94,7 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>) -> Rc<Context> {
         shared.stats.declare_dc(id);
     }
     let dialer = shared.dialer.clone();
-    let front = config.front_address.as_ref();
-    let front = front.map(|address| Rc::new(Front::new(address.to_string(), dialer.clone())));
+    let front = front(config, shared, old.and_then(|old| old.front.as_ref()));
     Rc::new(Context {
         shared: shared.clone(),
         secrets: users.iter().map(|user| user.secret).collect(),
@@ -109,6 +111,21 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>) -> Rc<Context> {
         dcs: config.dcs.clone(),
         dialer,
     })
+}
+
+fn front(config: &Config, shared: &Rc<Shared>, old: Option<&Rc<Front>>) -> Option<Rc<Front>> {
+    let site = Site {
+        address: config.front_address.as_ref()?.to_string(),
+        server_name: config.front_domain.clone(),
+        own: config.listen.clone(),
+        measure: config.front_measure.filter(|_| config.modes.ee),
+    };
+    if let Some(same) = old.filter(|old| old.site == site) {
+        return Some(same.clone());
+    }
+    let front = Rc::new(Front::new(site, shared.dialer.clone()));
+    shared.spawn(Front::keep_measured(Rc::downgrade(&front), shared.stats.clone()));
+    Some(front)
 }
 
 fn user(user: &ConfiguredUser, stats: &Stats) -> User {

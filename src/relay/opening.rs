@@ -8,6 +8,7 @@
 use crate::close::Reject;
 use crate::reactor::{Async, Timer};
 use crate::relay::half::discard;
+use crate::relay::passthrough::Visit;
 use crate::relay::{Context, Taken};
 use crate::stats::{Raised, Stats};
 use crate::sys::clock;
@@ -26,6 +27,9 @@ use wire::proxy_protocol::{self, Origin};
 pub(crate) const SCRATCH_LEN: usize = 2048;
 /// What openings may hold together, in bytes: a few hundred whole hellos, or 60 of the longest.
 const MAX_HELD: usize = 1 << 20;
+
+/// Whoever has not said everything by then, and may be a visitor of the site, gets a connection to it.
+const HEAD_START: Duration = Duration::from_millis(200);
 
 /// The part of the places that one source may take, but never fewer than a phone opens at once when it wakes up.
 const SOURCE_SHARE: usize = 8;
@@ -237,8 +241,13 @@ impl Drop for Ticket {
 pub enum Outcome {
     /// One of our clients.
     Client(Box<Opening>),
-    /// Somebody who shall see the fronted site; these are the bytes so far.
-    Stranger(Vec<u8>),
+    /// Somebody who shall see the fronted site.
+    Stranger {
+        /// What came so far.
+        bytes: Vec<u8>,
+        /// The connection to the site, if there is one already.
+        visit: Option<Rc<Visit>>,
+    },
     /// Nobody any more.
     Gone,
 }
@@ -247,6 +256,10 @@ pub enum Outcome {
 pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket) -> Outcome {
     let counted = Cell::new(false);
     let client = Cell::new(taken.client);
+    let acceptor = RefCell::new(Acceptor::new());
+    // It came to an end before it was told who it is.
+    let unfinished = Cell::new(false);
+    let visit = Cell::new(None);
     let connection = &taken.connection;
     let reject = |reject: Reject, user: Option<usize>| {
         counted.set(true);
@@ -275,7 +288,7 @@ pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket)
             }
             ticket.comes_from(context.limited_source(client.get()), clock::now());
         }
-        let refusal = match converse(connection, client.get(), context, ticket).await {
+        let refusal = match converse(connection, client.get(), context, ticket, &acceptor).await {
             Ok(Ending::Opening(opening)) => return Outcome::Client(opening),
             Ok(Ending::Refused {
                 reason,
@@ -285,13 +298,16 @@ pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket)
                 reject(reason, user);
                 stranger
             }
-            Err(_) => {
+            Err(error) => {
                 reject(Reject::Closed, None);
+                // Whoever has finished sending may still be listening, as the site's own visitors do.
+                unfinished.set(error.kind() == io::ErrorKind::UnexpectedEof);
                 return Outcome::Gone;
             }
         };
         if let Some(bytes) = refusal.filter(|_| context.front.is_some()) {
-            return Outcome::Stranger(bytes);
+            let visit = visit.take();
+            return Outcome::Stranger { bytes, visit };
         }
         let _ = discard(connection).await;
         Outcome::Gone
@@ -303,6 +319,7 @@ pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket)
         }
         if !counted.get() {
             reject(Reject::Timeout, None);
+            unfinished.set(true);
         }
         Outcome::Gone
     };
@@ -313,9 +330,41 @@ pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket)
         }
         Outcome::Gone
     };
-    let outcome = talk.or(cut).or(deadline).await;
+    // The site has a patience of its own with whoever is slow, and it begins now, not when ours ends.
+    let site_ends = async {
+        Timer::after(HEAD_START).await;
+        let is_for_front = context.is_all_for_front() || acceptor.borrow().begins_as_tls();
+        let is_open = || !counted.get() && !acceptor.borrow().is_answered();
+        if let Some(front) = context.front.as_ref().filter(|_| is_for_front && is_open())
+            && let Some(begun) = front.visit(client.get(), &context.shared).await
+        {
+            let begun = Rc::new(begun);
+            visit.set(Some(begun.clone()));
+            begun.is_over().await;
+            if is_open() {
+                reject(Reject::Timeout, None);
+                unfinished.set(true);
+                return Outcome::Gone;
+            }
+        }
+        pending().await
+    };
+    let outcome = talk.or(cut).or(deadline).or(site_ends).await;
     taken.client = client.get();
-    outcome
+    match unfinished_stranger(acceptor.into_inner(), context).filter(|_| unfinished.get()) {
+        Some(bytes) => {
+            let visit = visit.take();
+            Outcome::Stranger { bytes, visit }
+        }
+        None => outcome,
+    }
+}
+
+/// The bytes of somebody who has not said enough to tell who it is, if the site shall see them.
+fn unfinished_stranger(acceptor: Acceptor, context: &Context) -> Option<Vec<u8>> {
+    context.front.as_ref()?;
+    let is_for_front = !acceptor.is_answered() && context.is_all_for_front() || acceptor.begins_as_tls();
+    is_for_front.then(|| acceptor.into_bytes())
 }
 
 /// What the balancer says of its client; `None` when it does not speak the PROXY protocol.
@@ -362,13 +411,14 @@ async fn converse(
     client: IpAddr,
     context: &Context,
     ticket: &Ticket,
+    acceptor: &RefCell<Acceptor>,
 ) -> io::Result<Ending> {
-    let mut acceptor = Acceptor::new();
     let policy = context.policy();
     loop {
         let step = connection
             .read_with(|mut socket| {
                 let mut scratch = context.shared.scratch.borrow_mut();
+                let mut acceptor = acceptor.borrow_mut();
                 let room = acceptor.wanted().min(scratch.len());
                 let len = socket.read(&mut scratch[..room])?;
                 if len == 0 {
@@ -383,7 +433,7 @@ async fn converse(
             Step::NeedMore => {}
             Step::Answer { user, replay_key } => {
                 if !context.shared.replay.borrow_mut().insert(replay_key) {
-                    let (reason, stranger) = (Reject::Replay, Some(acceptor.into_bytes()));
+                    let (reason, stranger) = (Reject::Replay, Some(acceptor.take().into_bytes()));
                     return Ok(Ending::Refused {
                         reason,
                         user: Some(user),
@@ -392,6 +442,7 @@ async fn converse(
                 }
                 ticket.known();
                 let answer = acceptor
+                    .borrow_mut()
                     .answer(&policy, context.flight_len(), &mut fill)
                     .unwrap_or_default();
                 send(connection, &answer).await?;
@@ -414,8 +465,9 @@ async fn converse(
                     log::debug!("clock: client={client} is off by {offset_s} s");
                     context.shared.stats.clock_refused(offset_s);
                 }
-                let bytes = acceptor.into_bytes();
-                let for_front = refusal.looks != Looks::Noise && !bytes.is_empty();
+                let bytes = acceptor.take().into_bytes();
+                let for_front = refusal.looks != Looks::Noise || context.is_all_for_front();
+                let for_front = for_front && !bytes.is_empty();
                 return Ok(Ending::Refused {
                     reason: reason(&refusal),
                     user: refusal.user,

@@ -84,6 +84,17 @@ impl Pulses {
         live.iter().for_each(|pulse| look(pulse));
     }
 
+    /// Ends the oldest ones, so that no more than `count` go on.
+    pub fn end_oldest_beyond(&self, count: usize, reason: CloseReason) {
+        let mut beyond = self.count(|pulse| !pulse.is_ended()).saturating_sub(count);
+        self.each(|pulse| {
+            if beyond > 0 && !pulse.is_ended() {
+                pulse.end(reason);
+                beyond -= 1;
+            }
+        });
+    }
+
     /// How many live sessions `which` says.
     #[must_use]
     pub fn count(&self, which: impl Fn(&Pulse) -> bool) -> usize {

@@ -91,6 +91,12 @@ pub fn is_open_and_silent(socket: &TcpStream) -> bool {
     matches!(socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Whether `ip` is an address of this machine: only such ones can be bound.
+#[must_use]
+pub fn is_local(ip: std::net::IpAddr) -> bool {
+    std::net::UdpSocket::bind((ip, 0)).is_ok()
+}
+
 /// How an attempt to connect ended.
 ///
 /// # Errors

@@ -30,6 +30,8 @@ pub struct Policy<'a> {
     pub front_domain: Option<&'a str>,
     /// How a hello's time is judged.
     pub clock: Clock,
+    /// Nobody but TLS clients is expected: whatever starts otherwise is told at once, not when a header could be whole.
+    pub only_tls: bool,
 }
 
 /// How a hello's time is judged.
@@ -177,6 +179,18 @@ impl Acceptor {
         self.bytes
     }
 
+    /// Whether it began as TLS clients do; what is left of it then is no header of ours.
+    #[must_use]
+    pub fn begins_as_tls(&self) -> bool {
+        matches!(client_hello::recognise(&self.bytes), Start::Tls { .. })
+    }
+
+    /// Whether the client was answered.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        matches!(self.stage, Stage::Inside { .. })
+    }
+
     /// How much memory the opening holds.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -240,8 +254,15 @@ impl Acceptor {
                 Start::Other if looks_like_http(&self.bytes) => {
                     return refuse(Why::Malformed, Looks::Http);
                 }
+                // A header in one piece may still be told by its user.
+                Start::Other if policy.only_tls && self.wanted() > 0 => {
+                    return refuse(Why::Malformed, Looks::Noise);
+                }
                 Start::Other | Start::Short => {}
             }
+        }
+        if matches!(self.stage, Stage::Hello(_)) && !client_hello::may_be_ours(&self.bytes) {
+            return refuse(Why::Malformed, Looks::Tls);
         }
         if self.wanted() > 0 {
             return Step::NeedMore;
@@ -382,11 +403,13 @@ fn opening(user: usize, mode: Mode, init: ClientInit, records: Option<Unwrapper>
     })
 }
 
-/// The four methods that no obfuscated2 header may start with.
+/// The four methods that no obfuscated2 header may start with, and others that hardly one of 2^32 does.
 fn looks_like_http(bytes: &[u8]) -> bool {
-    [b"GET ", b"POST", b"HEAD", b"OPTI"]
-        .iter()
-        .any(|method| bytes.starts_with(*method))
+    [
+        b"GET ", b"POST", b"HEAD", b"OPTI", b"PUT ", b"DELE", b"CONN", b"TRAC", b"PATC", b"PRI ",
+    ]
+    .iter()
+    .any(|method| bytes.starts_with(*method))
 }
 
 fn refuse(why: Why, looks: Looks) -> Step {

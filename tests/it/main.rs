@@ -16,6 +16,7 @@ mod endings;
 mod house;
 mod lists;
 mod openings;
+mod probes;
 mod shapes;
 mod transfers;
 mod users;

@@ -194,6 +194,7 @@ fn with_policy<T>(vector: &Vector, check: impl FnOnce(&Policy<'_>, usize) -> T) 
         modes: vector.modes(),
         front_domain: vector.get("front_domain"),
         clock: vector.clock(),
+        only_tls: false,
     };
     check(&policy, 1)
 }

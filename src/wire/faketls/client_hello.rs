@@ -159,6 +159,17 @@ pub fn recognise(bytes: &[u8]) -> Start {
     }
 }
 
+/// Whether the start of a hello's record is such that the rest of it may still make one of our clients' hellos.
+#[must_use]
+pub fn may_be_ours(start: &[u8]) -> bool {
+    let Some(&[_, _, _, high, low, _, message @ ..]) = start.first_chunk::<11>() else {
+        return true;
+    };
+    let message_len = u32::from(u16::from_be_bytes([high, low])).saturating_sub(4);
+    let [_, len @ ..] = message_len.to_be_bytes();
+    message == [len[0], len[1], len[2], 0x03, 0x03]
+}
+
 fn first_tls13_suite(list: &[u8]) -> Option<u16> {
     let mut suites = list
         .chunks_exact(2)

@@ -1,0 +1,459 @@
+//! Probes: with `modes ee` nobody can tell the port from the site in front of it. The site is a real one (OpenSSL), and
+//! each probe visits it twice: directly and through the relay.
+
+use crate::{SECRET, start};
+use mtrelay_test_support::clock::patience;
+use mtrelay_test_support::fake_front::Answer;
+use mtrelay_test_support::faketls::{HelloKind, HelloSpec, client_hello};
+use mtrelay_test_support::relay::TempDir;
+use mtrelay_test_support::rng::{Rng, fresh_seed};
+use mtrelay_test_support::{Client, FakeDc, FakeFront, Mode, Relay, RelayConfig, Script, Then};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const DOMAIN: &str = "front.example";
+/// The site's own patience, and the relay's, which must not be what a probe sees.
+const SITE_PATIENCE_S: &str = "1.5";
+const RELAY_PATIENCE_S: u32 = 4;
+/// How much later than the site itself the relay may show an end.
+const LATE: Duration = Duration::from_millis(700);
+
+/// A site with a certificate of its own.
+struct Site {
+    child: Child,
+    addr: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Site {
+    /// `None` where the programs are missing, which is said.
+    fn start() -> Option<Site> {
+        let dir = TempDir::new();
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+            ])
+            .arg(format!("/CN={DOMAIN}"))
+            .args(["-addext", &format!("subjectAltName=DNS:{DOMAIN}")])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&cert)
+            .output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            return skipped("there is no openssl here");
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls_front.py");
+        let child = Command::new("python3")
+            .arg(script)
+            .args([&cert, &key])
+            .arg(SITE_PATIENCE_S)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
+        let Ok(mut child) = child else {
+            return skipped("there is no python3 here");
+        };
+        let mut port = String::new();
+        let stdout = child.stdout.as_mut().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut port).expect("a pipe");
+        let Ok(port) = port.trim().parse::<u16>() else {
+            let _ = child.wait();
+            return skipped("this python3 has no ssl");
+        };
+        let addr = ([127, 0, 0, 1], port).into();
+        Some(Site {
+            child,
+            addr,
+            _dir: dir,
+        })
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skipped<T>(why: &str) -> Option<T> {
+    eprintln!("skipped: {why}");
+    None
+}
+
+fn fronted(site: &Site, dc: &FakeDc) -> Relay {
+    start(
+        &RelayConfig::simple(SECRET, dc.addr())
+            .modes("ee")
+            .option("front_domain", DOMAIN)
+            .option("front_address", site.addr)
+            .option("front_measure", 1)
+            .option("handshake_timeout", RELAY_PATIENCE_S),
+    )
+}
+
+/// What a probe sends, and whether it then ends its side.
+struct Probe {
+    name: &'static str,
+    bytes: Vec<u8>,
+    finish: bool,
+}
+
+/// What it sees.
+#[derive(Debug)]
+struct Seen {
+    bytes: Vec<u8>,
+    end: &'static str,
+    after: Duration,
+}
+
+fn visit(addr: SocketAddr, probe: &Probe) -> Seen {
+    let mut socket = TcpStream::connect(addr).expect("it listens");
+    socket
+        .set_read_timeout(Some(patience()))
+        .expect("a positive time");
+    let begun = Instant::now();
+    let _ = socket.write_all(&probe.bytes);
+    if probe.finish {
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    let end = loop {
+        match socket.read(&mut piece) {
+            Ok(0) => break "end",
+            Ok(len) => bytes.extend(&piece[..len]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break "reset",
+            Err(error) => panic!("{}: {error}", probe.name),
+        }
+    };
+    Seen {
+        bytes,
+        end,
+        after: begun.elapsed(),
+    }
+}
+
+fn probes(opening: &[u8]) -> Vec<Probe> {
+    let stranger = |domain: &str, secret: &[u8; 16]| {
+        let spec = HelloSpec::new(HelloKind::Kem, domain, 1_700_000_000);
+        client_hello(secret, &spec, fresh_seed()).bytes
+    };
+    let hello = stranger(DOMAIN, b"0123456789abcdef");
+    let flipped = |at: usize| {
+        let mut bytes = hello.clone();
+        bytes[at] ^= 0xff;
+        bytes
+    };
+    let mut probes = Vec::new();
+    let mut add = |name, bytes: &[u8]| {
+        for finish in [false, true] {
+            let bytes = bytes.to_vec();
+            probes.push(Probe { name, bytes, finish });
+        }
+    };
+    add("nothing", b"");
+    add("one byte of TLS", &hello[..1]);
+    add("half a hello", &hello[..hello.len() / 2]);
+    add("HTTP", b"GET / HTTP/1.1\r\nHost: front.example\r\n\r\n");
+    add("half of HTTP", b"GE");
+    add("PUT", b"PUT / HTTP/1.1\r\n");
+    add("SSH", b"SSH-2.0-OpenSSH_9.2\r\n");
+    add("noise", &Rng::new(7).bytes(200));
+    add("a short noise", &[0x80, 0x2e, 1, 0, 2]);
+    add("an alert", &[0x15, 3, 3, 0, 2, 2, 40]);
+    add("a record of nothing", &[0x16, 3, 1, 0, 0]);
+    add("a huge record", &[0x16, 3, 1, 0xff, 0xff, 1, 0, 0xff, 0xfb, 3, 3]);
+    add("no hello in a handshake", &[0x16, 3, 1, 0, 4, 2, 0, 0, 0]);
+    add("a message longer than its record", &flipped(8));
+    add("a wrong version within", &flipped(9));
+    add("a session id too long", &flipped(43));
+    add("TLS 1.0", &[0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1]);
+    add("a dd client's header", &Rng::new(9).bytes(64));
+    add("a replay", opening);
+    probes
+}
+
+#[test]
+fn raw_probes_see_the_site_s_alerts_and_closes_at_the_site_s_time() {
+    let Some(site) = Site::start() else { return };
+    let dc = FakeDc::start(Script::Echo);
+    let relay = fronted(&site, &dc);
+    let mut user = Client::connect(Mode::ee(DOMAIN), relay.addr(), SECRET, 2);
+    let probes = probes(&user.opening);
+    let answers = std::thread::scope(|scope| {
+        let visits: Vec<_> = probes
+            .iter()
+            .map(|probe| {
+                let both = [site.addr, relay.addr()];
+                both.map(|addr| scope.spawn(move || visit(addr, probe)))
+            })
+            .collect();
+        let seen = |visit: std::thread::ScopedJoinHandle<'_, Seen>| visit.join().expect("a visit");
+        visits.into_iter().map(|both| both.map(seen)).collect::<Vec<_>>()
+    });
+    for (probe, [direct, through]) in probes.iter().zip(&answers) {
+        let what = format!(
+            "{} (finish: {}): {direct:?} but {through:?}",
+            probe.name, probe.finish
+        );
+        assert_eq!(direct.end, through.end, "{what}");
+        // A server's hello is drawn anew for each; an alert is not.
+        if direct.bytes.first() == Some(&0x16) {
+            assert_eq!(direct.bytes.len(), through.bytes.len(), "{what}");
+        } else {
+            assert_eq!(direct.bytes, through.bytes, "{what}");
+        }
+        let earliest = direct.after.saturating_sub(LATE / 7);
+        assert!((earliest..direct.after + LATE).contains(&through.after), "{what}");
+    }
+    user.send(b"meanwhile").expect("it goes out");
+    assert_eq!(user.recv_exact(9).expect("it comes back"), b"meanwhile");
+}
+
+/// What a program prints about a visit, without what every visit draws anew.
+fn said(program: &str, arguments: &[&str], addr: SocketAddr) -> Option<String> {
+    let address = addr.to_string();
+    let port = addr.port().to_string();
+    let place = |argument: &&str| argument.replace("ADDRESS", &address).replace("PORT", &port);
+    let output = Command::new(program)
+        .args(arguments.iter().map(place))
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let drawn = [
+        "Session-ID",
+        "Resumption PSK",
+        "Start Time",
+        "Master-Key",
+        "    0",
+        "PORT",
+    ];
+    let lines = text
+        .lines()
+        .map(|line| line.replace(&address, "ADDRESS").replace(&port, "PORT"))
+        .filter(|line| {
+            !drawn
+                .iter()
+                .any(|drawn| line.trim_start().starts_with(drawn) || line.starts_with(drawn))
+        })
+        // OpenSSL names the place in its own source, behind a number that changes.
+        .map(|line| {
+            line.split_once(":error:")
+                .map_or(line.clone(), |(_, error)| error.to_owned())
+        });
+    Some(lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn tls_clients_see_the_site_s_certificate_and_pages() {
+    let Some(site) = Site::start() else { return };
+    let dc = FakeDc::start(Script::Echo);
+    let relay = fronted(&site, &dc);
+    let visits: [(&str, &[&str]); 8] = [
+        (
+            "openssl",
+            &[
+                "s_client",
+                "-ign_eof",
+                "-connect",
+                "ADDRESS",
+                "-servername",
+                DOMAIN,
+                "-showcerts",
+            ],
+        ),
+        (
+            "openssl",
+            &[
+                "s_client",
+                "-ign_eof",
+                "-connect",
+                "ADDRESS",
+                "-servername",
+                "other.example",
+                "-showcerts",
+            ],
+        ),
+        (
+            "openssl",
+            &[
+                "s_client",
+                "-ign_eof",
+                "-connect",
+                "ADDRESS",
+                "-noservername",
+                "-alpn",
+                "h2,http/1.1",
+            ],
+        ),
+        (
+            "openssl",
+            &[
+                "s_client",
+                "-ign_eof",
+                "-connect",
+                "ADDRESS",
+                "-tls1_2",
+                "-servername",
+                DOMAIN,
+            ],
+        ),
+        (
+            "openssl",
+            &[
+                "s_client",
+                "-ign_eof",
+                "-connect",
+                "ADDRESS",
+                "-tls1_1",
+                "-servername",
+                DOMAIN,
+            ],
+        ),
+        (
+            "openssl",
+            &[
+                "s_client",
+                "-ign_eof",
+                "-connect",
+                "ADDRESS",
+                "-groups",
+                "P-256",
+                "-servername",
+                DOMAIN,
+            ],
+        ),
+        (
+            "curl",
+            &[
+                "-sSik",
+                "--max-time",
+                "20",
+                "--resolve",
+                "front.example:PORT:127.0.0.1",
+                "https://front.example:PORT/",
+            ],
+        ),
+        ("curl", &["-sSi", "--max-time", "20", "http://ADDRESS/"]),
+    ];
+    let both = &|(program, arguments): (&str, &[&str])| {
+        let [direct, through] = [site.addr, relay.addr()].map(|addr| said(program, arguments, addr));
+        let (Some(direct), Some(through)) = (direct, through) else {
+            skipped::<()>(&format!("there is no {program} here"));
+            return;
+        };
+        assert_eq!(direct, through, "{program} {arguments:?}");
+        assert!(
+            direct.len() > 20,
+            "{program} {arguments:?} says nothing: {direct}"
+        );
+    };
+    std::thread::scope(|scope| {
+        for visit in visits {
+            scope.spawn(move || both(visit));
+        }
+    });
+    let page = said("curl", visits[6].1, relay.addr());
+    assert!(page.is_none_or(|page| page.contains("200 OK") && page.contains("front.example</html>")));
+    assert_eq!(relay.stat("sessions_total"), 0);
+}
+
+#[test]
+fn answers_to_users_are_as_long_as_the_site_s_own() {
+    let Some(site) = Site::start() else { return };
+    let dc = FakeDc::start(Script::Echo);
+    let relay = fronted(&site, &dc);
+    relay.wait_log("a flight of");
+    let measured = relay.wait_log("a flight of");
+    let numbers: Vec<usize> = measured.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let &[shortest, longest] = &numbers[..] else {
+        panic!("{measured}")
+    };
+    assert!(
+        (900..2000).contains(&shortest) && longest < shortest + 16,
+        "{measured}"
+    );
+    for _ in 0..8 {
+        let user = Client::connect(Mode::ee(DOMAIN), relay.addr(), SECRET, 2);
+        let answer = user.answer.expect("fake TLS has an answer");
+        assert!(
+            (shortest..=longest + 4).contains(&answer.data_len),
+            "{} {measured}",
+            answer.data_len
+        );
+    }
+}
+
+#[test]
+fn a_name_that_turns_out_to_be_ours_is_refused_and_counted() {
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        free.local_addr().expect("it is bound").port()
+    };
+    // Names of the loopback that the configuration cannot know to be ours.
+    let resolves = |name: &&str| {
+        let found = std::net::ToSocketAddrs::to_socket_addrs(&(*name, port));
+        found.is_ok_and(|mut found| found.any(|addr| addr.ip().is_loopback()))
+    };
+    let Some(name) = ["ip6-localhost", "localhost.localdomain", "localhost4"]
+        .iter()
+        .find(|name| resolves(name))
+    else {
+        return skipped("this system has one name only for itself").unwrap_or(());
+    };
+    let dc = FakeDc::start(Script::Echo);
+    let config = RelayConfig::simple(SECRET, dc.addr())
+        .listen(&[&format!("127.0.0.1:{port}"), &format!("[::1]:{port}")])
+        .option("front_address", format!("{name}:{port}"));
+    let relay = start(&config);
+    for before in 0..3 {
+        let probe = Probe {
+            name: "HTTP",
+            bytes: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            finish: false,
+        };
+        assert_eq!(visit(relay.addr(), &probe).bytes, []);
+        relay.wait_stat("fronted_failed", |n| n == before + 1);
+    }
+    relay.wait_log("this relay itself");
+    let warnings = relay.log_lines();
+    let warnings = warnings.iter().filter(|line| line.contains("cannot be shown"));
+    assert_eq!(warnings.count(), 1, "strangers do not fill the log");
+    assert_eq!(
+        (relay.stat("reject_malformed"), relay.stat("fronted_total")),
+        (3, 0)
+    );
+}
+
+#[test]
+fn strangers_at_the_front_are_bounded_and_the_newcomer_is_served() {
+    let front = FakeFront::start(Answer {
+        after: 4,
+        bytes: b"hello".to_vec(),
+        then: Then::Stay,
+    });
+    let dc = FakeDc::start(Script::Echo);
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("front_address", front.addr()));
+    let mut strangers = Vec::new();
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(relay.addr()).expect("the relay accepts");
+        socket
+            .set_read_timeout(Some(patience()))
+            .expect("a positive time");
+        socket.write_all(b"GET /").expect("it reads");
+        let mut answer = [0; 5];
+        socket.read_exact(&mut answer).expect("the site answers each");
+        strangers.push(socket);
+    }
+    relay.wait_stat("fronted_active", |active| active <= 64);
+    assert_eq!(relay.stat("fronted_total"), 100);
+    drop(strangers);
+    relay.wait_stat("fronted_active", |active| active == 0);
+}
