@@ -7,6 +7,7 @@
 use crate::close::CloseReason;
 use crate::dial::attempts::Rounds;
 use crate::dial::{Connected, Dialer};
+use crate::reactor::{Async, Timer};
 use crate::relay::half::{Half, HalfEnd, Treatment};
 use crate::relay::opening::fill;
 use crate::relay::pulse::Pulse;
@@ -14,7 +15,6 @@ use crate::relay::settle::{Farewell, settle};
 use crate::relay::{Shared, Taken};
 use crate::stats::Stats;
 use crate::sys::{clock, socket};
-use async_io::{Async, Timer};
 use smol::future::{self, FutureExt as _};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read as _, Write as _};
