@@ -4,6 +4,7 @@
 //! built whole beside the running configuration and takes its place only if all of it is good.
 
 mod build;
+mod bus;
 mod limits;
 mod listen;
 mod state;
@@ -20,6 +21,7 @@ use crate::sys::signal::Signals;
 use crate::sys::{clock, process};
 use crate::syslog::{self, Target};
 pub(crate) use build::dial_options;
+use bus::Bus;
 use listen::Listeners;
 use rustix::process::Signal;
 use smol::LocalExecutor;
@@ -63,6 +65,13 @@ pub enum StartError {
     System(String),
 }
 
+/// Why a reload changed nothing.
+enum ReloadError {
+    NoFile,
+    /// With the mistakes, as the bus tells them.
+    Refused(String),
+}
+
 /// Where the configuration comes from.
 enum Source {
     File(PathBuf),
@@ -85,6 +94,7 @@ struct Daemon {
     reserve: Cell<Option<File>>,
     listeners: RefCell<Listeners>,
     nofile: u64,
+    bus: Bus,
 }
 
 /// A configuration and what was made of it.
@@ -164,6 +174,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
         reserve: Cell::default(),
         listeners: RefCell::default(),
         nofile,
+        bus: Bus::default(),
     });
     let running = async {
         let signals = Async::new_nonblocking(signals)
@@ -275,6 +286,7 @@ impl Daemon {
         executor
             .spawn(async move { daemon.sweep().await }.boxed_local())
             .detach();
+        executor.spawn(bus::serve(self.clone()).boxed_local()).detach();
         log::info!("mtrelay {} is up", env!("CARGO_PKG_VERSION"));
         Ok(())
     }
@@ -297,7 +309,8 @@ impl Daemon {
     /// Until the last session has gone after SIGTERM.
     async fn serve(self: &Rc<Self>, signals: Async<Signals>) {
         while is_hup(&signals).await {
-            self.reload();
+            // The log has said what there is to say.
+            let _ = self.reload();
         }
         let again = async {
             while is_hup(&signals).await {}
@@ -337,9 +350,12 @@ impl Daemon {
         gone.or(time_is_up).await;
     }
 
-    fn reload(self: &Rc<Self>) {
+    /// # Errors
+    /// When there is nothing to reload, or with the mistakes; they have been logged.
+    fn reload(self: &Rc<Self>) -> Result<(), ReloadError> {
         let Source::File(path) = &self.source else {
-            return log::info!("reload: there is no configuration file");
+            log::info!("reload: there is no configuration file");
+            return Err(ReloadError::NoFile);
         };
         self.reserve.take();
         let read = read_config(path);
@@ -353,13 +369,16 @@ impl Daemon {
                 }
                 self.shared.stats.config_reloaded();
                 log::info!("reload: {} is in force", path.display());
+                Ok(())
             }
             Err(errors) => {
                 self.shared.stats.config_rejected();
-                for error in errors {
-                    log::error!("{}", unnamed(&error));
+                let errors: Vec<&str> = errors.iter().map(|error| unnamed(error)).collect();
+                for error in &errors {
+                    log::error!("{error}");
                 }
                 log::error!("reload: refused, the old configuration goes on");
+                Err(ReloadError::Refused(self.bus.tell_rejected(&errors)))
             }
         }
     }
@@ -375,6 +394,7 @@ impl Daemon {
             ("stats_listen", old.config.stats_listen != config.stats_listen),
             ("buffers", old.config.buffers != config.buffers),
             ("buffer_size", old.config.buffer_size != config.buffer_size),
+            ("ubus_socket", old.config.ubus_socket != config.ubus_socket),
         ] {
             if changed {
                 log::warn!("reload: '{name}' changes with a restart only");
@@ -433,6 +453,8 @@ impl Daemon {
                 .clock_trusted
                 .set(build::is_clock_trusted(&current.config));
             limits::apply(&current, &self.shared, &self.limits_changed);
+            self.bus
+                .tell_turns(self.shared.dialer.take_turns(), &current.config.dcs);
             match self.shared.stats.sessions_active() {
                 0 if trim => {
                     self.shared.pool.trim();

@@ -15,7 +15,7 @@ use crate::dc::{DcId, Table};
 use crate::reactor::{Async, Timer};
 use crate::sys::{clock, socket};
 use attempts::{Action, End, Next, Race, Rounds};
-use health::{Health, Report, Standing, Trouble};
+use health::{Health, Report, Standing, Trouble, Turn};
 use prewarm::Prewarm;
 use smol::LocalExecutor;
 use smol::future::FutureExt as _;
@@ -214,6 +214,11 @@ impl Dialer {
     #[must_use]
     pub fn warm_connections(&self) -> usize {
         self.warm.borrow().len()
+    }
+
+    /// What addresses have come to since this was last asked for, in their order.
+    pub fn take_turns(&self) -> impl Iterator<Item = Turn> + use<> {
+        self.health.borrow_mut().take_turns()
     }
 
     /// How an address fares.

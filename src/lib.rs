@@ -23,6 +23,7 @@
 //! | [`close`] | the words for every ending | nothing of ours |
 //! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc` |
 //! | [`http`] | /stats /metrics /status | `stats::snapshot`, `reactor` |
+//! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats::snapshot`, [`stats::Emit`], `reactor`, `sys` |
 //! | [`syslog`] | the `log` facade → /dev/log or stderr | nothing of ours |
 //! | [`reactor`] | which descriptors are ready, and whose time has come | `sys` |
 //! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
@@ -44,3 +45,4 @@ pub mod relay;
 pub mod stats;
 pub mod sys;
 pub mod syslog;
+pub mod ubus;

@@ -11,11 +11,14 @@
 //! Promise: at most `CAPACITY` addresses are remembered, and nothing here waits, asks a clock or draws a number.
 
 use crate::close::ConnectFailure;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// 256 records × 104 bytes = 26 KiB. The built-in table has about twenty addresses; the fronted site adds its own.
 const CAPACITY: usize = 256;
+/// Turns that are kept for whoever tells of them: one a moment for each address in use, and room to spare.
+const TURNS: usize = 64;
 const FIRST_COOL_DOWN: Duration = Duration::from_secs(2);
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(300);
 
@@ -62,6 +65,15 @@ pub enum Standing {
     Unproven,
     /// It is in trouble.
     Cooling,
+}
+
+/// What an address has come to, for whoever tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Which.
+    pub address: SocketAddr,
+    /// What is wrong; `None`: it works.
+    pub trouble: Option<Trouble>,
 }
 
 /// What is known of one address, for the statistics.
@@ -128,6 +140,7 @@ pub(super) fn jittered(longest: Duration, random: u32) -> Duration {
 #[derive(Default)]
 pub struct Health {
     records: Vec<Record>,
+    turns: VecDeque<Turn>,
 }
 
 impl Health {
@@ -141,6 +154,7 @@ impl Health {
         });
         if record.last != Some(Trouble::Unanswered) {
             record.heal();
+            self.turn(address, None);
         }
     }
 
@@ -148,6 +162,7 @@ impl Health {
     pub fn handle_answered(&mut self, address: SocketAddr, now: Instant) {
         if self.find(address).is_some() {
             self.note(address, now).heal();
+            self.turn(address, None);
         }
     }
 
@@ -162,6 +177,28 @@ impl Health {
             record.last = Some(trouble);
         }
         record.failures = record.failures.saturating_add(1);
+        if trouble != Trouble::Overtaken {
+            self.turn(address, Some(trouble));
+        }
+    }
+
+    /// What addresses have come to since this was last asked for: in their order.
+    pub fn take_turns(&mut self) -> impl Iterator<Item = Turn> + use<> {
+        std::mem::take(&mut self.turns).into_iter()
+    }
+
+    fn turn(&mut self, address: SocketAddr, trouble: Option<Trouble>) {
+        let mut latest = self.turns.iter().rev().filter(|turn| turn.address == address);
+        if latest
+            .next()
+            .is_some_and(|turn| turn.trouble.is_some() == trouble.is_some())
+        {
+            return;
+        }
+        if self.turns.len() >= TURNS {
+            self.turns.pop_front();
+        }
+        self.turns.push_back(Turn { address, trouble });
     }
 
     /// The next of `addresses` that has cooled down and may prove itself by being connected to, apart from any session.
@@ -377,6 +414,29 @@ mod tests {
     }
 
     #[test]
+    fn turns_tell_of_troubles_and_recoveries_in_their_order() {
+        let (mut health, now) = (Health::default(), clock::now());
+        let turn = |address, trouble| Turn { address, trouble };
+        health.handle_connected(address(1), secs(1), now);
+        health.handle_trouble(address(1), Trouble::Overtaken, now, 0);
+        for _ in 0..5 {
+            health.handle_trouble(address(1), REFUSED, now, 0);
+        }
+        health.handle_trouble(address(2), Trouble::Unanswered, now, 0);
+        health.handle_connected(address(2), secs(1), now);
+        health.handle_connected(address(1), secs(1), now);
+        let turns: Vec<Turn> = health.take_turns().collect();
+        let expected = [
+            turn(address(1), None),
+            turn(address(1), Some(REFUSED)),
+            turn(address(2), Some(Trouble::Unanswered)),
+            turn(address(1), None),
+        ];
+        assert_eq!(turns, expected);
+        assert_eq!(health.take_turns().count(), 0);
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_longest_unneeded_goes_first() {
         let (mut health, now) = (Health::default(), clock::now());
         for n in 0..2000_u16 {
@@ -385,7 +445,7 @@ mod tests {
             health.handle_connected(SocketAddr::from(([127, 1, high, low], 1)), secs(1), at);
             health.handle_connected(address(1), secs(1), at);
         }
-        assert_eq!(health.records.len(), CAPACITY);
+        assert_eq!((health.records.len(), health.turns.len()), (CAPACITY, TURNS));
         assert_eq!(health.standing(address(1), now), Standing::Healthy);
     }
 }

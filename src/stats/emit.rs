@@ -1,10 +1,12 @@
 //! The shape of the documents that `/status` and ubus answer with, written down once, through [`Emit`], so that the two cannot drift apart.
 //!
-//! `emit_status`, `emit_dcs` and `emit_users` describe ubus `status`, `dcs` and `users`; `/status` is the three in one. Promises:
+//! `emit_status`, `emit_dcs`, `emit_users` and `emit_sessions` describe ubus' methods of these names; `/status` is the first three in one. Promises:
 //! whole numbers stay under 2^53, which every reader of JSON keeps exact, and what is not known is null, not 0.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::Stats;
+use super::session::SessionStats;
 use super::snapshot::{Address, Buffers, Bytes, Fronted, Sessions, Snapshot};
 use crate::close::ConnectFailure;
 
@@ -182,6 +184,34 @@ impl Snapshot {
         }
         out.end();
     }
+}
+
+impl Stats {
+    /// The fields of ubus `sessions`: a page of the live sessions, and how many there are in all.
+    pub fn emit_sessions(&self, offset: usize, limit: usize, now: Instant, out: &mut dyn Emit) {
+        let (sessions, total) = self.sessions(offset, limit);
+        out.array("sessions");
+        for session in sessions {
+            out.table("");
+            emit_session(&session, now, out);
+            out.end();
+        }
+        out.end();
+        uint(out, "total", total as u64);
+    }
+}
+
+fn emit_session(session: &SessionStats, now: Instant, out: &mut dyn Emit) {
+    out.str("user", session.user());
+    out.str("client", &session.client().to_string());
+    out.int("dc", session.dc().raw().into());
+    let address = session.addr().map(|address| address.to_string());
+    optional_str(out, "address", address.as_deref());
+    uint(out, "age", session.age(now).as_secs());
+    let (up, down) = (session.up(), session.down());
+    bytes(out, Bytes { up, down });
+    // Every byte passes through this process so far.
+    out.str("route", "copy");
 }
 
 fn emit_address(address: &Address, out: &mut dyn Emit) {

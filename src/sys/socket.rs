@@ -1,10 +1,12 @@
-//! TCP sockets as the relay wants them.
+//! Sockets as the relay wants them.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 const BACKLOG: i32 = 1024;
@@ -77,6 +79,17 @@ pub fn connect(socket: OwnedFd, address: SocketAddr) -> io::Result<TcpStream> {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A non-blocking connection to another program on this machine.
+///
+/// # Errors
+/// As connect(2); `WouldBlock` when too many others are waiting to be accepted.
+pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let address = net::SocketAddrUnix::new(path)?;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    net::connect(&socket, &address)?;
+    Ok(UnixStream::from(socket))
 }
 
 /// Whether an error means that no descriptor is left, here or in the whole system.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The room, and the rooms it may look at besides itself.
-const RULES: [(&str, &[&str]); 17] = [
+const RULES: [(&str, &[&str]); 18] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -19,7 +19,7 @@ const RULES: [(&str, &[&str]); 17] = [
         "daemon",
         &[
             "access", "config", "relay", "dial", "http", "stats", "pool", "reactor", "sys", "close", "dc",
-            "link", "syslog",
+            "link", "syslog", "probe", "ubus",
         ],
     ),
     ("access", &[]),
@@ -31,6 +31,7 @@ const RULES: [(&str, &[&str]); 17] = [
     ),
     ("dial", &["close", "dc", "reactor", "sys"]),
     ("http", &["stats", "close", "reactor", "sys"]),
+    ("ubus", &["stats", "reactor", "sys"]),
     ("stats", &["close", "dc"]),
     ("pool", &[]),
     ("dc", &[]),

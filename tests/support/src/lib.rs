@@ -8,6 +8,7 @@
 //! - [`client`]: Telegram's clients in the three modes, well-behaved or not
 //! - [`fake_dc`]: a data centre that follows a script and remembers what it saw
 //! - [`fake_front`]: the site that strangers are sent to
+//! - [`fake_ubusd`], [`ubus`]: OpenWrt's bus, and a caller of methods on it
 //! - [`tcp`]: links that are slow, cut or dead, and ports that refuse or never answer
 //! - [`frames`]: transport frames and the two messages that open every MTProto talk
 //! - [`obfuscated2`], [`faketls`], [`curve`]: the codecs under the clients, for tests that want to bend them
@@ -28,17 +29,21 @@ pub mod clock;
 pub mod curve;
 pub mod fake_dc;
 pub mod fake_front;
+pub mod fake_ubusd;
 pub mod faketls;
 pub mod frames;
 pub mod obfuscated2;
 pub mod relay;
 pub mod rng;
 pub mod tcp;
+pub mod ubus;
 mod worker;
 
 pub use client::{Client, Mode};
 pub use fake_dc::{FakeDc, Script, Then};
 pub use fake_front::FakeFront;
+pub use fake_ubusd::FakeUbusd;
 pub use obfuscated2::Tag;
 pub use relay::{Relay, RelayConfig};
 pub use rng::{Payload, Seed};
+pub use ubus::{UbusClient, Value};
