@@ -144,12 +144,15 @@ impl Notices {
     }
 }
 
+/// Fills the document, or begins what will be one.
+type Call = fn(&dyn Service, &Arguments<'_>, &mut Document) -> Result<Option<Check>, Failure>;
+
 /// A method of the object.
 struct Method {
     name: &'static str,
     /// Each with its type: [`kind::INT32`] stands for whole numbers of any length.
     arguments: &'static [(&'static str, u8)],
-    call: fn(&dyn Service, &Arguments<'_>, &mut Document) -> Result<Option<Check>, Failure>,
+    call: Call,
 }
 
 /// In the order in which `ubus -v list` shows them.

@@ -186,7 +186,7 @@ mod tests {
     fn mistakes_are_told_up_to_a_bound() {
         assert_eq!(joined(&["a", "b"]), "a\nb");
         let long = "x".repeat(1000);
-        let all = joined(&[&long; 10]);
+        let all = joined(&[long.as_str(); 10]);
         assert!(
             all.len() < MISTAKES_LEN + 20 && all.ends_with("\nand 8 more"),
             "{all}"

@@ -19,6 +19,7 @@ mod openings;
 mod probes;
 mod shapes;
 mod transfers;
+mod ubus;
 mod users;
 mod vectors;
 
