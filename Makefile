@@ -1,6 +1,8 @@
 # What people and CI call. `make` alone lists it.
 
 CARGO ?= cargo
+PYTHON ?= python3
+TARGET ?=
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mtrelay
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
@@ -8,7 +10,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 DENY_FLAGS := --workspace --config .deny.toml
 
-.PHONY: help run test test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint bench
+.PHONY: help run cross package test test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +28,12 @@ test-genuine: ## TDLib and Telethon through the relay, and the vectors they are 
 	$(CARGO) build --workspace --bins
 	CACHE='$(CACHE)' MTRELAY_BIN='$(abspath $(TARGET_DIR))/debug/mtrelay' FAKEDC_BIN='$(abspath $(TARGET_DIR))/debug/fakedc' \
 		tests/genuine/run
+
+cross: ## static binaries for routers in dist/bin; TARGET=mipsel_24kc (OpenWrt's names) for one
+	$(PYTHON) openwrt/build/cross.py --target '$(TARGET)'
+
+package: ## packages for opkg and apk, and a feed's index, in dist; TARGET as with cross
+	$(PYTHON) openwrt/build/package.py --target '$(TARGET)'
 
 footprint: ## the size of the release binary, and its memory when idle
 	$(CARGO) build --release

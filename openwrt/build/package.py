@@ -1,0 +1,111 @@
+"""`make package`: the packages for opkg and apk and the feed's index, in dist.
+
+Everything in them comes from the SDK's Makefile and the files it names, and is the same byte for byte wherever it is made.
+"""
+
+import argparse
+import gzip
+import re
+import tempfile
+from pathlib import Path
+
+import apk
+import cross
+import ipk
+import luci
+from makefile import Makefile, Package
+from targets import select
+
+ROOT, DIST = cross.ROOT, cross.DIST
+SIZES = ROOT / "docs" / "size.md"
+BEGIN, END = "<!-- sizes: `make package` writes this table -->\n", "<!-- end of sizes -->\n"
+
+
+def version() -> str:
+    """Cargo.toml's, which the daemon tells as its own."""
+    text = (ROOT / "Cargo.toml").read_text()
+    return re.search(r'^version = "([^"]+)"$', text, re.MULTILINE)[1]
+
+
+def write(package: Package, architecture: str, folder: Path) -> Path:
+    """The package for opkg, and beside it the one for apk."""
+    stem = f"{package.name}_{package.version}_{architecture}"
+    path = folder / f"{stem}.ipk"
+    path.write_bytes(ipk.build(package, architecture))
+    (folder / f"{stem}.apk").write_bytes(apk.build(package, architecture))
+    return path
+
+
+def relay(binary: Path) -> Package:
+    makefile = Makefile(ROOT / "openwrt" / "Makefile")
+    package = makefile.package("mtrelay", {"bin/mtrelay": binary})
+    if makefile.value("PKG_VERSION") != version():
+        raise SystemExit(f"package: openwrt/Makefile has version {makefile.value('PKG_VERSION')}, Cargo.toml {version()}")
+    return package
+
+
+def build(binaries: dict[str, tuple[Path, tuple[str, ...]]], folder: Path) -> list[Path]:
+    """All packages around these binaries: of each its file and the architectures wanted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with tempfile.TemporaryDirectory() as scratch:
+        some = None
+        for binary, architectures in binaries.values():
+            some = relay(binary)
+            written += [write(some, architecture, folder) for architecture in architectures]
+        for package in luci.packages(ROOT / "luci", some.version, some.maintainer, Path(scratch)):
+            written.append(write(package, "all", folder))
+    return written
+
+
+def write_index(folder: Path) -> None:
+    """Of all packages that lie in the folder. Its signature needs the owner's key: `usign -S -m Packages -s KEY`."""
+    text = ipk.index(sorted(folder.glob("*.ipk")))
+    (folder / "Packages").write_text(text)
+    (folder / "Packages.gz").write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
+
+
+def write_sizes(sizes: dict[str, tuple[int, int, int]]) -> None:
+    """Binary, .ipk and .apk of each target; what was not built now keeps its line."""
+    text = SIZES.read_text()
+    head, rest = text.split(BEGIN)
+    table, tail = rest.split(END)
+    lines = {line.split("|")[1].strip(): line for line in table.splitlines()[2:] if line.startswith("|")}
+    for name, numbers in sizes.items():
+        lines[name] = f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + " |"
+    known = [target.name for target, _ in select("")]
+    ordered = [lines[name] for name in known if name in lines]
+    table = "\n".join(["| bytes | binary | .ipk | .apk |", "|---|---|---|---|", *ordered])
+    SIZES.write_text(f"{head}{BEGIN}{table}\n{END}{tail}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--target", default="", help="one of OpenWrt's names; all without it")
+    parser.add_argument("--binary", type=Path, help="package this program, for the one target named")
+    parser.add_argument("--into", type=Path, default=DIST, help="the folder for the packages")
+    arguments = parser.parse_args()
+    wanted = select(arguments.target)
+    if arguments.binary:
+        if not arguments.target:
+            parser.error("--binary needs --target")
+        binaries = {target.name: (arguments.binary, architectures) for target, architectures in wanted}
+    else:
+        made = cross.install([target for target, _ in wanted])
+        binaries = {target.name: (made[target.name], architectures) for target, architectures in wanted}
+    written = build(binaries, arguments.into)
+    write_index(arguments.into)
+    for path in written:
+        print(f"{path.name}: {path.stat().st_size:,} bytes, as .apk {path.with_suffix('.apk').stat().st_size:,}")
+    if not arguments.binary:
+        ipks = {path.name: path for path in written}
+        sizes = {}
+        for target, architectures in wanted:
+            path = next(path for name, path in ipks.items() if name.endswith(f"_{architectures[0]}.ipk"))
+            files = (binaries[target.name][0], path, path.with_suffix(".apk"))
+            sizes[target.name] = tuple(file.stat().st_size for file in files)
+        write_sizes(sizes)
+
+
+if __name__ == "__main__":
+    main()
