@@ -136,6 +136,12 @@ impl Stream {
         self.position = self.position.wrapping_add(len as u64);
         offset
     }
+
+    /// Takes back the last `len` bytes: they are going to be encrypted once more.
+    pub fn step_back(&mut self, len: usize) {
+        let position: u64 = self.0.current_pos();
+        self.0.seek(position.saturating_sub(len as u64));
+    }
 }
 
 impl fmt::Debug for Stream {
@@ -211,6 +217,19 @@ mod tests {
             Stream::new(&KEY).apply(head);
             Stream::at(&KEY, cut as u64).apply(tail);
             assert_eq!(pieces, whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_encrypted_alike_again() {
+        for len in [0, 1, 16, 100, 4096] {
+            let mut stream = Stream::new(&KEY);
+            let mut whole = vec![0x5a; 4096];
+            stream.apply(&mut whole);
+            stream.step_back(len);
+            let mut again = vec![0x5a; len];
+            stream.apply(&mut again);
+            assert_eq!(again, whole[4096 - len..], "{len}");
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`obfuscated2`] — the 64-byte header that opens every connection, towards the client and towards the DC
 //! - [`faketls`] — the TLS 1.3 costume: hello, answer, records
 //! - [`proxy_protocol`] — what a balancer says of the client behind it
+//! - [`transport`] — where a frame ends, and which ones are errors
 //! - [`accept`] — the state machine that turns a connection's first bytes into a user, a mode and a DC
 
 #![no_std]
@@ -25,6 +26,7 @@ pub mod faketls;
 pub mod obfuscated2;
 pub mod proxy_protocol;
 pub mod secret;
+pub mod transport;
 
 /// The ways in which a client may present itself. One listener serves any set of them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

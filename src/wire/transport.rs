@@ -1,0 +1,195 @@
+//! The transports' frames, as far as somebody must know them who only passes them on: where one ends, and whether a DC's
+//! first one is an error.
+//!
+//! Read <https://core.telegram.org/mtproto/mtproto-transports> first. A frame is a length and so many bytes; the length
+//! counts words in the abridged transport, and bytes (with the padding) in the other two. Its highest bit asks for a quick
+//! acknowledgement when a client sends it, and makes a token instead of a frame when a DC does.
+
+use crate::obfuscated2::Tag;
+
+/// The bytes of a length, and the flag that is none of it.
+const LENGTH: u32 = 0x7fff_ffff;
+/// In the abridged transport: three bytes of length follow.
+const LONG: u8 = 0x7f;
+/// An error is one word,
+const ERROR_LEN: u32 = 4;
+/// and in the padded transport up to so many bytes more.
+const MAX_PADDING: u32 = 15;
+/// Errors are the negated codes of HTTP, and a few of their own: −404, −429, −444.
+const ERRORS: core::ops::Range<i32> = -999..0;
+
+/// Counts the whole frames in a stream of decrypted bytes, however it is cut.
+///
+/// Promise: it stores five bytes whatever comes, and takes any bytes at all. A stream that is no frames has some length
+/// too, which then just never ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Frames {
+    tag: Tag,
+    prefix: [u8; 4],
+    prefix_len: u8,
+    /// Bytes of the current frame that are still to come.
+    left: u32,
+}
+
+impl Frames {
+    /// A stream at its first byte, behind the header.
+    #[must_use]
+    pub const fn new(tag: Tag) -> Frames {
+        Frames {
+            tag,
+            prefix: [0; 4],
+            prefix_len: 0,
+            left: 0,
+        }
+    }
+
+    /// Takes in the next bytes and says whether a frame has ended within them.
+    pub fn handle_input(&mut self, mut bytes: &[u8]) -> bool {
+        let mut whole = false;
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let len = bytes.len().min(self.left as usize);
+                bytes = bytes.get(len..).unwrap_or_default();
+                // `len` is at most `left`, so it fits.
+                self.left -= len as u32;
+                whole |= self.left == 0;
+                continue;
+            }
+            bytes = rest;
+            if let Some(byte) = self.prefix.get_mut(usize::from(self.prefix_len)) {
+                *byte = *first;
+                self.prefix_len += 1;
+            }
+            if let Some(len) = length(self.tag, self.prefix, self.prefix_len) {
+                (self.prefix, self.prefix_len, self.left) = ([0; 4], 0, len);
+                whole |= len == 0;
+            }
+        }
+        whole
+    }
+}
+
+/// The length that these first bytes of a frame say, once there are enough of them.
+fn length(tag: Tag, prefix: [u8; 4], prefix_len: u8) -> Option<u32> {
+    let [first, a, b, c] = prefix;
+    match (tag, prefix_len) {
+        (Tag::Abridged, 1) if first & LONG != LONG => Some(u32::from(first & LONG) * 4),
+        (Tag::Abridged, 4) => Some(u32::from_le_bytes([a, b, c, 0]) * 4),
+        (Tag::Intermediate | Tag::Padded, 4) => Some(u32::from_le_bytes(prefix) & LENGTH),
+        _ => None,
+    }
+}
+
+/// The code of the transport error that a DC's decrypted stream begins with, if it does. The first 8 bytes are enough.
+#[must_use]
+pub fn transport_error(tag: Tag, start: &[u8]) -> Option<i32> {
+    let (prefix, rest) = match tag {
+        Tag::Abridged => start.split_at_checked(1)?,
+        Tag::Intermediate | Tag::Padded => start.split_at_checked(4)?,
+    };
+    let len = match *prefix {
+        [words] => u32::from(words) * 4,
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+        _ => return None,
+    };
+    let longest = ERROR_LEN + if tag == Tag::Padded { MAX_PADDING } else { 0 };
+    let code = i32::from_le_bytes(*rest.first_chunk()?);
+    ((ERROR_LEN..=longest).contains(&len) && ERRORS.contains(&code)).then_some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    const TAGS: [Tag; 3] = [Tag::Abridged, Tag::Intermediate, Tag::Padded];
+
+    /// A frame of this many zero bytes, as the transports' page says.
+    fn frame(tag: Tag, len: usize, quick_ack: bool) -> Vec<u8> {
+        let flag = u8::from(quick_ack) << 7;
+        let mut bytes = match tag {
+            Tag::Abridged if len / 4 < 0x7f => vec![(len / 4) as u8 | flag],
+            Tag::Abridged => {
+                let [a, b, c, _] = ((len / 4) as u32).to_le_bytes();
+                vec![0x7f | flag, a, b, c]
+            }
+            Tag::Intermediate | Tag::Padded => {
+                let [a, b, c, d] = (len as u32).to_le_bytes();
+                vec![a, b, c, d | flag]
+            }
+        };
+        bytes.resize(bytes.len() + len, 0);
+        bytes
+    }
+
+    #[test]
+    fn a_frame_is_whole_with_its_last_byte_however_it_is_cut() {
+        for tag in TAGS {
+            for len in [4, 40, 4 * 0x7e, 4 * 0x7f, 4 * 0x100, 70_000] {
+                for quick_ack in [false, true] {
+                    let bytes = frame(tag, len, quick_ack);
+                    for cut in [1, 2, 3, 4, 5, 7, bytes.len() - 1] {
+                        let mut frames = Frames::new(tag);
+                        let (head, tail) = bytes.split_at(cut.min(bytes.len() - 1));
+                        assert!(!frames.handle_input(head), "{tag:?} {len} cut at {cut}");
+                        assert!(frames.handle_input(tail), "{tag:?} {len} cut at {cut}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_frame_begins_where_the_last_one_ended() {
+        for tag in TAGS {
+            let mut frames = Frames::new(tag);
+            let mut bytes = frame(tag, 40, false);
+            bytes.extend(frame(tag, 4 * 0x80, true));
+            let last = bytes.pop().unwrap();
+            assert!(frames.handle_input(&bytes), "the first of two");
+            assert!(!frames.handle_input(&[]));
+            assert!(frames.handle_input(&[last]), "the second");
+        }
+    }
+
+    #[test]
+    fn the_longest_length_is_only_a_long_one() {
+        for tag in TAGS {
+            let mut frames = Frames::new(tag);
+            assert!(!frames.handle_input(&[0xff; 4]));
+            assert!(!frames.handle_input(&vec![0xff; 100_000]));
+        }
+    }
+
+    #[test]
+    fn errors_are_told_from_tokens_and_other_frames() {
+        let code = (-404_i32).to_le_bytes();
+        let with = |prefix: &[u8]| [prefix, &code].concat();
+        assert_eq!(transport_error(Tag::Abridged, &with(&[1])), Some(-404));
+        assert_eq!(
+            transport_error(Tag::Intermediate, &with(&[4, 0, 0, 0])),
+            Some(-404)
+        );
+        for padding in 0..=15 {
+            let bytes = with(&[4 + padding, 0, 0, 0]);
+            assert_eq!(transport_error(Tag::Padded, &bytes), Some(-404));
+            assert_eq!(transport_error(Tag::Padded, &bytes[..7]), None, "not all of it");
+        }
+        assert_eq!(transport_error(Tag::Padded, &with(&[20, 0, 0, 0])), None);
+        assert_eq!(transport_error(Tag::Intermediate, &with(&[5, 0, 0, 0])), None);
+        // Quick acknowledgements: a bare token with the top bit set, byte-swapped in the abridged transport.
+        assert_eq!(
+            transport_error(Tag::Abridged, &[0x81, 0, 0, 4, 0x6c, 0xfe, 0xff, 0xff]),
+            None
+        );
+        assert_eq!(
+            transport_error(Tag::Intermediate, &[4, 0, 0, 0x80, 0x6c, 0xfe, 0xff, 0xff]),
+            None
+        );
+        for code in [0, 1, -1000, i32::MIN] {
+            let bytes = [[4, 0, 0, 0], i32::to_le_bytes(code)].concat();
+            assert_eq!(transport_error(Tag::Padded, &bytes), None, "{code}");
+        }
+    }
+}
