@@ -483,9 +483,12 @@ impl Daemon {
                 failures: u64::from(report.failures),
                 last_error: report.last_error,
                 retry_in: report.retry_in,
+                dc_timeouts: report.dc_timeouts,
             }
         };
-        let addresses = current.config.dcs.iter();
+        let dcs = &current.config.dcs;
+        // A media DC without addresses of its own has its main one's.
+        let ids = dcs.iter().flat_map(|(id, _)| [id, id.media()]);
         self.shared.stats.snapshot(Outside {
             uptime: now.saturating_duration_since(self.started),
             start_time_s: Some(u64::from(self.started_at)),
@@ -497,10 +500,11 @@ impl Daemon {
                 in_use: levels.in_use as u64,
                 high_water: levels.high_water as u64,
                 waits: levels.waits,
+                held: self.shared.holder.blocks() as u64,
             },
             rss_kib: process::rss_kib(),
-            addresses: addresses
-                .map(|(id, list)| (id, list.iter().map(report).collect()))
+            addresses: ids
+                .filter_map(|id| Some((id, dcs.lookup(id)?.iter().map(report).collect())))
                 .collect(),
             expires: build::expiries(&current.config),
         })

@@ -44,6 +44,12 @@ impl DcId {
         self.0 < 0
     }
 
+    /// The same data centre with the wish for media.
+    #[must_use]
+    pub const fn media(self) -> DcId {
+        DcId(self.main().0.wrapping_neg())
+    }
+
     /// The same data centre without the wish for media.
     #[must_use]
     pub const fn main(self) -> DcId {

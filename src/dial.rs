@@ -177,6 +177,11 @@ impl Dialer {
         }
     }
 
+    /// A session has lost its connection: nothing was acknowledged any more.
+    pub fn timed_out(&self, address: SocketAddr) {
+        self.health.borrow_mut().handle_dc_timeout(address);
+    }
+
     /// A connection has brought an answer.
     pub fn answered(&self, address: SocketAddr) {
         self.health.borrow_mut().handle_answered(address, clock::now());

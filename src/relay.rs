@@ -3,7 +3,9 @@
 //! Read `Session::run` first. Two promises hold whatever happens: every byte that arrived from one side is written to
 //! the other before its end is passed on, and every session ends with exactly one [`CloseReason`].
 
+pub mod asking;
 pub mod half;
+pub mod held;
 pub mod isolate;
 pub mod opening;
 pub mod passthrough;
@@ -20,7 +22,9 @@ use crate::pool::BufferPool;
 use crate::reactor::Async;
 use crate::stats::{SessionStats, Stats, UserStats};
 use crate::sys::{clock, socket};
+use asking::{Asked, Attempt, Loss, Question, Terms};
 use half::{Half, HalfEnd, Treatment};
+use held::Holder;
 use opening::{Openings, Outcome, Ticket};
 use passthrough::Front;
 use pulse::{Pulse, Pulses};
@@ -36,7 +40,6 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 use wire::accept::{Clock, Opening, Policy};
 use wire::cipher::Stream;
-use wire::obfuscated2::DcInit;
 use wire::secret::Secret;
 use wire::{Mode, Modes};
 
@@ -50,6 +53,8 @@ pub struct Shared {
     pub stats: Rc<Stats>,
     /// The memory of relayed bytes.
     pub pool: BufferPool,
+    /// The part of it in which questions stand that no DC has answered yet.
+    pub holder: Rc<Holder>,
     /// Openings seen before.
     pub replay: RefCell<ReplayWindow>,
     /// Connections that have not said who they are.
@@ -68,7 +73,7 @@ pub struct Shared {
     pub max_strangers: usize,
     /// The first unknown DCs that clients asked for: each is logged once, and whoever makes up many fills no log.
     pub unknown: RefCell<heapless::Vec<DcId, 8>>,
-    /// What openings are read into; never held across a wait.
+    /// What openings are read into, and questions encrypted in; never held across a wait.
     pub scratch: RefCell<Box<[u8]>>,
 }
 
@@ -116,11 +121,16 @@ pub struct Context {
     pub max_sessions: u64,
     /// Sessions at a time from one address.
     pub max_sessions_per_ip: Option<usize>,
+    /// For a DC's first answer to a whole first frame.
+    pub answer_timeout: Option<Duration>,
     /// The data centres.
     pub dcs: Table,
     /// Connects to them.
     pub dialer: Rc<Dialer>,
 }
+
+/// A DC connection that ends sooner than this without an answer was no good, even if nothing was asked.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A connection just accepted.
 pub struct Taken {
@@ -269,125 +279,196 @@ impl Session {
             return settle(session.end(CloseReason::UnknownDc), Farewell::Finish).await;
         };
         socket::tune(session.client.get_ref());
-        let connected = match session.dial(dc, &addresses).await {
-            Ok(connected) => connected,
-            Err(reason) => return settle(session.end(reason), Farewell::Finish).await,
+        // Boxed, so that this memory is gone when the long part begins.
+        let reached = Box::pin(session.reach(dc, &addresses, *opening)).await;
+        let (dc, relayed) = match reached {
+            Ok(line) => {
+                let Line {
+                    dc, address, warm, ..
+                } = line;
+                let relayed = session.relay(&dc, address, line.question, line.attempt).await;
+                if relayed.reason.by() == Side::Dc && session.stats.up() > 0 && session.stats.down() == 0 {
+                    // It took a question and went without an answer: the next session had better ask elsewhere first.
+                    session.context.dialer.suspect(address, warm);
+                }
+                (Some(dc), relayed)
+            }
+            Err(unreached) => (unreached.dc, unreached.relayed),
         };
-        let Connected {
-            connection: dc,
-            address,
-            warm,
-            ipv6_fallback,
-        } = connected;
-        session.stats.connected(address);
-        if ipv6_fallback {
-            session.context.shared.stats.ipv6_fallback();
-        }
-        let relayed = session.relay(&dc, address, opening).await;
-        let Relayed {
-            reason,
-            client,
-            dc: dc_farewell,
-        } = relayed;
-        if reason.by() == Side::Dc && session.stats.up() > 0 && session.stats.down() == 0 {
-            // It took a question and went without an answer: the next session had better ask elsewhere first.
-            session.context.dialer.suspect(address, warm);
+        if let (CloseReason::DcTimeout, Some(address)) = (relayed.reason, session.stats.addr()) {
+            session.context.dialer.timed_out(address);
         }
         let executor = session.context.shared.executor.clone();
-        let connection = session.end(reason);
-        if let Some(farewell) = dc_farewell {
+        let connection = session.end(relayed.reason);
+        if let (Some(dc), Some(farewell)) = (dc, relayed.dc) {
             executor.spawn(settle(dc, farewell).boxed_local()).detach();
         }
-        if let Some(farewell) = client {
+        if let Some(farewell) = relayed.client {
             settle(connection, farewell).await;
         }
     }
 
-    async fn dial(&self, dc: DcId, addresses: &[SocketAddr]) -> Result<Connected, CloseReason> {
+    /// Connects to the DC and asks it what the client asks, at one address after another until one answers.
+    async fn reach(&self, id: DcId, addresses: &[SocketAddr], opening: Opening) -> Result<Line, Unreached> {
+        let shared = &self.context.shared;
+        let mut question = Question::new(opening, &shared.holder);
+        let mut rounds = Rounds::default();
+        let mut loss = None;
+        loop {
+            let connected = self.dial(id, addresses, &mut rounds).await;
+            if let (Some(how), Ok(_) | Err(Undialed::Failed { attempted: true })) = (loss, &connected) {
+                self.stats.retried(how == Loss::Silent);
+            }
+            let connected = connected.map_err(|end| Unreached::undialed(end, loss))?;
+            let Connected {
+                connection: dc,
+                address,
+                warm,
+                ..
+            } = connected;
+            self.stats.connected(address);
+            if connected.ipv6_fallback {
+                shared.stats.ipv6_fallback();
+            }
+            let begun = clock::now();
+            let mut attempt = question.attempt(self.context.fast_mode && loss.is_none());
+            let terms = Terms {
+                client: &self.client,
+                dc: &dc,
+                pulse: &self.pulse,
+                moved_up: &|len| self.moved_up(len),
+                scratch: &shared.scratch,
+                answer_timeout: self.context.answer_timeout,
+            };
+            let asking = question.ask(&mut attempt, terms);
+            let ended = async { Asked::Ended(self.pulse.ended().await) };
+            match asking.or(ended).await {
+                Asked::Answered => {}
+                Asked::Lost(how) => {
+                    let dialer = &self.context.dialer;
+                    let soon = clock::now().saturating_duration_since(begun) < SOON;
+                    if soon || self.stats.up() > 0 {
+                        dialer.suspect(address, warm);
+                    }
+                    // What is silent everywhere is perhaps just not to be answered: clients say such things too.
+                    if how != Loss::Silent || dialer.has_other(addresses, &rounds) {
+                        log::debug!("dial: DC {id}: {how} of {address} before an answer; asking again");
+                        loss = Some(how);
+                        continue;
+                    }
+                    log::debug!("dial: DC {id}: {address} is silent, and there is no other: left open");
+                }
+                Asked::Failed(reason) => return Err(Unreached::failed(reason, dc)),
+                Asked::Ended(reason) => return Err(Unreached::just(reason)),
+            }
+            return Ok(Line {
+                dc,
+                address,
+                warm,
+                question,
+                attempt,
+            });
+        }
+    }
+
+    async fn dial(
+        &self,
+        dc: DcId,
+        addresses: &[SocketAddr],
+        rounds: &mut Rounds,
+    ) -> Result<Connected, Undialed> {
         let dialing = async {
-            let mut rounds = Rounds::default();
-            let mut failed = |_, kind| self.stats.connect_failed(kind);
+            let mut attempted = false;
+            let mut failed = |_, kind| {
+                attempted = true;
+                self.stats.connect_failed(kind);
+            };
             let connecting = self
                 .context
                 .dialer
-                .connect(Some(dc), addresses, &mut rounds, &mut failed);
-            connecting.await.map_err(|_| CloseReason::ConnectFailed)
+                .connect(Some(dc), addresses, rounds, &mut failed);
+            let connected = connecting.await;
+            connected.map_err(|_| Undialed::Failed { attempted })
         };
-        let ended = async { Err(self.pulse.ended().await) };
+        let ended = async { Err(Undialed::Ended(self.pulse.ended().await)) };
         dialing.or(ended).await
     }
 
     /// Moves bytes until both directions have ended, or the session is ended from outside.
-    async fn relay(&self, dc: &Async<TcpStream>, address: SocketAddr, opening: Box<Opening>) -> Relayed {
-        let Opening {
-            mode,
-            tag,
-            dc: id,
-            up,
-            down,
-            records,
-            ..
-        } = *opening;
-        let init = if self.context.fast_mode {
-            DcInit::fast(tag, id, &down, &mut opening::fill)
-        } else {
-            DcInit::new(tag, id, &mut opening::fill)
-        };
-        let recrypt_down = (!self.context.fast_mode).then(|| (Stream::new(&init.down), Stream::new(&down)));
+    async fn relay(
+        &self,
+        dc: &Async<TcpStream>,
+        address: SocketAddr,
+        question: Question,
+        attempt: Attempt,
+    ) -> Relayed {
+        let shared = &self.context.shared;
         let half = |from, to, treatment, moved| Half {
             from,
             to,
             treatment,
-            pool: &self.context.shared.pool,
+            pool: &shared.pool,
             pulse: &self.pulse,
             moved,
         };
-        let counted = || {
-            if self.stats.is_over_quota() {
-                self.pulse.end(CloseReason::Quota);
-            }
-        };
-        let moved_up = |len| {
-            self.stats.moved_up(len);
-            counted();
-        };
+        let moved_up = |len| self.moved_up(len);
         let moved_down = |len| {
             if self.stats.down() == 0 {
                 self.context.dialer.answered(address);
             }
             self.stats.moved_down(len);
-            counted();
-        };
-        let up = Treatment {
-            unwrap: records,
-            recrypt: Some((up, init.up)),
-            wrap: false,
+            self.end_over_quota();
         };
         let down = Treatment {
             unwrap: None,
-            recrypt: recrypt_down,
-            wrap: mode == Mode::Ee,
+            recrypt: (!attempt.fast).then(|| (Stream::new(&attempt.down), Stream::new(&question.down))),
+            wrap: question.mode == Mode::Ee,
         };
-        let up = half(&self.client, dc, up, &moved_up);
+        let up = async {
+            let finished = Box::pin(question.finish(attempt, dc, &shared.scratch)).await;
+            let (unwrap, from, to) = finished.map_err(HalfEnd::WriteFailed)?;
+            let up = Treatment {
+                unwrap,
+                recrypt: Some((from, to)),
+                wrap: false,
+            };
+            Ok(half(&self.client, dc, up, &moved_up).run().await)
+        };
+        let up = async { up.await.unwrap_or_else(|end| end) };
         let down = half(dc, &self.client, down, &moved_down);
 
         let course = Course::default();
-        let both = self.both(up.run(&init.header), down.run(&[]), &course);
+        let both = self.both(dc, up, down.run(), &course);
         let ended = async { course.note(self.pulse.ended().await) };
         both.or(ended).await;
         course.end()
     }
 
+    fn moved_up(&self, len: usize) {
+        self.stats.moved_up(len);
+        self.end_over_quota();
+    }
+
+    fn end_over_quota(&self) {
+        if self.stats.is_over_quota() {
+            self.pulse.end(CloseReason::Quota);
+        }
+    }
+
     /// Runs the two halves until both have ended, or one of them has ended the whole session.
     async fn both(
         &self,
+        dc: &Async<TcpStream>,
         up: impl Future<Output = HalfEnd>,
         down: impl Future<Output = HalfEnd>,
         course: &Course,
     ) {
         let up = async {
             match up.await {
-                HalfEnd::Finished => course.note(CloseReason::ClientClosed),
+                HalfEnd::Finished => {
+                    course.note(CloseReason::ClientClosed);
+                    course.finish(dc, &course.dc);
+                }
                 HalfEnd::ReadFailed(error) => {
                     course.note(client_failed(&error));
                     course.dc.set(Some(Farewell::Reset));
@@ -418,7 +499,10 @@ impl Session {
         };
         let down = async {
             match down.await {
-                HalfEnd::Finished => course.note(CloseReason::DcClosed),
+                HalfEnd::Finished => {
+                    course.note(CloseReason::DcClosed);
+                    course.finish(&self.client, &course.client);
+                }
                 HalfEnd::ReadFailed(error) => {
                     course.note(dc_failed(&error));
                     course.client.set(Some(Farewell::Reset));
@@ -443,6 +527,71 @@ impl Session {
         let Session { client, stats, .. } = self;
         stats.end(reason, clock::now());
         client
+    }
+}
+
+/// A DC connection that has answered, or is the last one.
+struct Line {
+    dc: Async<TcpStream>,
+    address: SocketAddr,
+    warm: bool,
+    question: Question,
+    attempt: Attempt,
+}
+
+/// Why there is no connection to ask.
+enum Undialed {
+    /// Whether an attempt was made at all.
+    Failed {
+        attempted: bool,
+    },
+    Ended(CloseReason),
+}
+
+/// A session that ended before its DC had answered.
+struct Unreached {
+    relayed: Relayed,
+    dc: Option<Async<TcpStream>>,
+}
+
+impl Unreached {
+    fn just(reason: CloseReason) -> Unreached {
+        Unreached {
+            relayed: Relayed {
+                reason,
+                client: None,
+                dc: None,
+            },
+            dc: None,
+        }
+    }
+
+    /// Nobody is left to ask. If all could be connected to, the way in which the last one went is the session's.
+    fn undialed(end: Undialed, loss: Option<Loss>) -> Unreached {
+        let (reason, farewell) = match (end, loss) {
+            (Undialed::Ended(reason), _) => return Unreached::just(reason),
+            (Undialed::Failed { attempted: false }, Some(Loss::Ended(reason))) => {
+                let reset = reason == CloseReason::DcReset;
+                (reason, if reset { Farewell::Reset } else { Farewell::Finish })
+            }
+            _ => (CloseReason::ConnectFailed, Farewell::Finish),
+        };
+        let mut unreached = Unreached::just(reason);
+        unreached.relayed.client = Some(farewell);
+        unreached
+    }
+
+    /// The client has failed, or what it says has.
+    fn failed(reason: CloseReason, dc: Async<TcpStream>) -> Unreached {
+        let ours = reason == CloseReason::Error;
+        Unreached {
+            relayed: Relayed {
+                reason,
+                client: ours.then_some(Farewell::Finish),
+                dc: (!ours).then_some(Farewell::Reset),
+            },
+            dc: Some(dc),
+        }
     }
 }
 
@@ -472,6 +621,14 @@ impl Course {
     fn note(&self, reason: CloseReason) {
         if self.reason.get().is_none() {
             self.reason.set(Some(reason));
+        }
+    }
+
+    /// Passes an end on. A reset is told only once: who met it in writing has taken the error, and the reader then sees
+    /// what looks like an orderly end.
+    fn finish(&self, receiver: &Async<TcpStream>, farewell: &Cell<Option<Farewell>>) {
+        if farewell.get() != Some(Farewell::Reset) {
+            half::finish(receiver);
         }
     }
 

@@ -60,8 +60,10 @@ pub struct DcStats {
     pub active: Cell<u64>,
     /// Those of them that are over.
     pub ended: Cell<u64>,
-    /// Sessions that the DC closed or reset.
+    /// Those that the DC closed or reset, a session's earlier ones among them.
     pub dc_closed: Cell<u64>,
+    /// Those whose DC was gone without a word: it acknowledged nothing any more.
+    pub dc_timeouts: Cell<u64>,
     /// Sessions that the client closed or reset.
     pub client_closed: Cell<u64>,
     /// Attempts after the first one of a session.
@@ -253,6 +255,7 @@ impl DcStats {
             active: Cell::default(),
             ended: Cell::default(),
             dc_closed: Cell::default(),
+            dc_timeouts: Cell::default(),
             client_closed: Cell::default(),
             retries: Cell::default(),
             failed: Default::default(),

@@ -4,6 +4,7 @@ use crate::config::{self, ClockSkew, Config, User as ConfiguredUser};
 use crate::dc::DcId;
 use crate::dial::{DialOptions, Dialer, PreferIpv6};
 use crate::pool::BufferPool;
+use crate::relay::held::Holder;
 use crate::relay::opening::{self, Openings};
 use crate::relay::passthrough::{Front, Site};
 use crate::relay::replay::ReplayWindow;
@@ -41,11 +42,13 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
     let mut draw = [0; 2];
     opening::fill(&mut draw);
     let flight_len = FLIGHT_LENS.start + usize::from(u16::from_le_bytes(draw)) % FLIGHT_LENS.len();
+    let pool = BufferPool::new(config.buffers as usize, config.buffer_size as usize);
     Rc::new(Shared {
         dialer: Dialer::new(executor.clone(), dial_options(config)),
         executor,
         stats: Stats::new(),
-        pool: BufferPool::new(config.buffers as usize, config.buffer_size as usize),
+        holder: Holder::new(&pool),
+        pool,
         replay: RefCell::new(ReplayWindow::new(config.replay_window as usize)),
         openings: Rc::new(Openings::new(openings as usize)),
         pulses: Rc::default(),
@@ -108,6 +111,7 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>, old: Option<&Context
         handshake_timeout: config.handshake_timeout,
         max_sessions: u64::from(config.max_sessions),
         max_sessions_per_ip: config.max_sessions_per_ip.map(|limit| limit as usize),
+        answer_timeout: config.answer_timeout,
         dcs: config.dcs.clone(),
         dialer,
     })

@@ -89,6 +89,8 @@ pub struct Report {
     pub last_error: Option<ConnectFailure>,
     /// While cooling: what is left of it.
     pub retry_in: Option<Duration>,
+    /// Sessions that lost it without a word: it acknowledged nothing any more.
+    pub dc_timeouts: u64,
 }
 
 struct Record {
@@ -141,6 +143,8 @@ pub(super) fn jittered(longest: Duration, random: u32) -> Duration {
 pub struct Health {
     records: Vec<Record>,
     turns: VecDeque<Turn>,
+    /// Apart from the records, which are forgotten sooner: a count for each address that has one.
+    dc_timeouts: Vec<(SocketAddr, u64)>,
 }
 
 impl Health {
@@ -201,6 +205,16 @@ impl Health {
         self.turns.push_back(Turn { address, trouble });
     }
 
+    /// A session has lost its connection to the address without a word.
+    pub fn handle_dc_timeout(&mut self, address: SocketAddr) {
+        let known = self.dc_timeouts.iter().position(|count| count.0 == address);
+        match known {
+            Some(at) => self.dc_timeouts[at].1 = self.dc_timeouts[at].1.saturating_add(1),
+            None if self.dc_timeouts.len() < CAPACITY => self.dc_timeouts.push((address, 1)),
+            None => {}
+        }
+    }
+
     /// The next of `addresses` that has cooled down and may prove itself by being connected to, apart from any session.
     /// It is not named again before another cool-down. One that did not answer cannot prove itself in this way.
     pub fn poll_probe(&mut self, addresses: &[SocketAddr], now: Instant, random: u32) -> Option<SocketAddr> {
@@ -222,6 +236,7 @@ impl Health {
     /// Forgets addresses that nobody needs any more.
     pub fn retain(&mut self, mut needed: impl FnMut(SocketAddr) -> bool) {
         self.records.retain(|record| needed(record.address));
+        self.dc_timeouts.retain(|count| needed(count.0));
     }
 
     /// Where an address stands.
@@ -244,6 +259,11 @@ impl Health {
             retry_in: record
                 .filter(|_| standing == Standing::Cooling)
                 .map(|record| record.cool_until.saturating_duration_since(now)),
+            dc_timeouts: self
+                .dc_timeouts
+                .iter()
+                .find(|count| count.0 == address)
+                .map_or(0, |count| count.1),
         }
     }
 

@@ -21,7 +21,7 @@ const TURN: usize = 16;
 /// How a half ended.
 #[derive(Debug)]
 pub enum HalfEnd {
-    /// The sender has finished, and the receiver was told.
+    /// The sender has finished. Telling the receiver is the caller's part.
     Finished,
     /// Reading failed; all that had arrived was passed on.
     ReadFailed(io::Error),
@@ -59,22 +59,23 @@ pub struct Half<'a> {
 }
 
 impl Half<'_> {
-    /// Moves bytes until the direction ends. `head` goes before them, in one segment with the first of them if there
-    /// are any yet.
-    pub async fn run(mut self, head: &[u8]) -> HalfEnd {
-        match self.pump(head).await {
-            Ok(()) => {
-                let _ = self.to.get_ref().shutdown(Shutdown::Write);
-                HalfEnd::Finished
-            }
+    /// Moves bytes until the direction ends.
+    pub async fn run(mut self) -> HalfEnd {
+        match self.pump().await {
+            Ok(()) => HalfEnd::Finished,
             Err(end) => end,
         }
     }
 
-    async fn pump(&mut self, head: &[u8]) -> Result<(), HalfEnd> {
-        if !head.is_empty() && self.open(head).await? {
-            return Ok(());
+    /// The same, with these bytes before all others.
+    pub async fn run_after(self, head: &[u8]) -> HalfEnd {
+        match self.write_all(head).await {
+            Ok(()) => self.run().await,
+            Err(end) => end,
         }
+    }
+
+    async fn pump(&mut self) -> Result<(), HalfEnd> {
         loop {
             self.from.readable().await.map_err(HalfEnd::ReadFailed)?;
             if !socket::has_room(self.to.get_ref()) {
@@ -85,33 +86,6 @@ impl Half<'_> {
                 return Ok(());
             }
         }
-    }
-
-    /// Sends `head` with whatever the client has sent by now.
-    async fn open(&mut self, head: &[u8]) -> Result<bool, HalfEnd> {
-        let Some(mut block) = self.pool.try_take().filter(|block| block.len() > 2 * head.len()) else {
-            self.write_all(head).await?;
-            return Ok(false);
-        };
-        block[..head.len()].copy_from_slice(head);
-        let mut range = 0..head.len();
-        let received = self.receive(&mut block[head.len()..]);
-        let finished = matches!(received, Ok(0));
-        let len = match received {
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => {
-                self.write_all(head).await?;
-                return Err(HalfEnd::ReadFailed(error));
-            }
-        };
-        let payload = self.treat(&mut block[head.len()..][..len])?;
-        let payload = head.len() + payload.start..head.len() + payload.end;
-        block.copy_within(payload.clone(), range.end);
-        range.end += payload.len();
-        self.write_all(&block[range]).await?;
-        (self.moved)(payload.len());
-        Ok(finished)
     }
 
     /// Reads and writes until there is nothing to read; `true` when there will never be anything again.
@@ -190,6 +164,12 @@ impl Half<'_> {
         }
         Ok(())
     }
+}
+
+/// Tells a receiver that there will be no more.
+pub fn finish(to: &Async<TcpStream>) {
+    // An error means that it knows.
+    let _ = to.get_ref().shutdown(Shutdown::Write);
 }
 
 /// Reads and throws away until the sender has finished, so that it is never blocked by us.

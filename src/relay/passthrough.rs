@@ -8,7 +8,7 @@ use crate::close::CloseReason;
 use crate::dial::attempts::Rounds;
 use crate::dial::{Connected, Dialer};
 use crate::reactor::{Async, Timer};
-use crate::relay::half::{Half, HalfEnd, Treatment};
+use crate::relay::half::{self, Half, HalfEnd, Treatment};
 use crate::relay::opening::fill;
 use crate::relay::pulse::Pulse;
 use crate::relay::settle::{Farewell, settle};
@@ -290,8 +290,9 @@ async fn splice(
     let farewell = Cell::new(Farewell::Finish);
     let site_has_closed = Cell::new(false);
     let up = async {
-        match half(client, site).run(bytes).await {
+        match half(client, site).run_after(bytes).await {
             HalfEnd::Finished => {
+                half::finish(site);
                 pulse.half_closed();
                 Ok(())
             }
@@ -305,8 +306,9 @@ async fn splice(
         }
     };
     let down = async {
-        match half(site, client).run(&[]).await {
+        match half(site, client).run().await {
             HalfEnd::Finished => {
+                half::finish(client);
                 site_has_closed.set(true);
                 pulse.half_closed();
                 Ok(())

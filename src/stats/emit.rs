@@ -90,6 +90,7 @@ impl Snapshot {
             in_use,
             high_water,
             waits,
+            held,
         } = self.buffers;
         uints(
             out,
@@ -100,6 +101,7 @@ impl Snapshot {
                 ("in_use", in_use),
                 ("high_water", high_water),
                 ("waits", waits),
+                ("held", held),
             ],
         );
         uints(out, "memory", &[("rss_kib", self.rss_kib)]);
@@ -111,6 +113,7 @@ impl Snapshot {
                 ("active", self.dc.active),
                 ("failed", self.dc.failed_in_all()),
                 ("dc_closed", self.dc.dc_closed),
+                ("dc_timeouts", self.dc.dc_timeouts),
                 ("client_closed", self.dc.client_closed),
                 ("retries", self.dc.retries),
                 ("ipv6_fallbacks", self.ipv6_fallbacks),
@@ -149,6 +152,7 @@ impl Snapshot {
             uint(out, "created", dc.counts.created);
             uint(out, "failed", dc.counts.failed_in_all());
             uint(out, "dc_closed", dc.counts.dc_closed);
+            uint(out, "dc_timeouts", dc.counts.dc_timeouts);
             uint(out, "client_closed", dc.counts.client_closed);
             uint(out, "retries", dc.counts.retries);
             bytes(out, dc.counts.bytes);
@@ -222,6 +226,7 @@ fn emit_address(address: &Address, out: &mut dyn Emit) {
     uint(out, "failures", address.failures);
     optional_str(out, "last_error", address.last_error.map(ConnectFailure::name));
     optional_uint(out, "retry_in", address.retry_in.map(whole_seconds));
+    uint(out, "dc_timeouts", address.dc_timeouts);
 }
 
 fn optional_uint(out: &mut dyn Emit, name: &str, value: Option<u64>) {

@@ -129,8 +129,8 @@ mod tests {
             r#"{"version":"VERSION","uptime":93784,"clock":{"synced":true,"trusted":true,"refused":1,"last_offset_s":-86400},"#,
             r#""fronted":{"active":1,"total":1,"bytes":77,"failed":0},"sessions":{"active":1,"total":2,"peak":2},"#,
             r#""bytes":{"up":2048,"down":5001000},"#,
-            r#""buffers":{"size":16384,"count":64,"in_use":2,"high_water":5,"waits":1},"memory":{"rss_kib":1536},"#,
-            r#""dc":{"created":2,"active":1,"failed":1,"dc_closed":1,"client_closed":0,"retries":1,"ipv6_fallbacks":1},"#,
+            r#""buffers":{"size":16384,"count":64,"in_use":2,"high_water":5,"waits":1,"held":1},"memory":{"rss_kib":1536},"#,
+            r#""dc":{"created":2,"active":1,"failed":1,"dc_closed":1,"dc_timeouts":0,"client_closed":0,"retries":1,"ipv6_fallbacks":1},"#,
             r#""closes":{"client_closed":0,"client_reset":0,"dc_closed":1,"dc_reset":0,"client_timeout":0,"#,
             r#""dc_timeout":0,"idle_timeout":0,"connect_failed":0,"unknown_dc":0,"limit":0,"quota":0,"expired":0,"#,
             r#""user_disabled":0,"shutdown":0,"error":0},"#,
@@ -143,11 +143,11 @@ mod tests {
         let json = status(&example());
         assert_eq!(&json[..head.len()], head);
         let dc = concat!(
-            r#"{"id":2,"media":false,"active":1,"created":1,"failed":1,"dc_closed":0,"client_closed":0,"retries":1,"#,
+            r#"{"id":2,"media":false,"active":1,"created":1,"failed":1,"dc_closed":0,"dc_timeouts":0,"client_closed":0,"retries":1,"#,
             r#""bytes":{"up":2048,"down":5000000},"addresses":[{"address":"149.154.167.51:443","family":"ipv4","#,
-            r#""state":"ok","rtt_ms":41,"failures":0,"last_error":null,"retry_in":null},"#,
+            r#""state":"ok","rtt_ms":41,"failures":0,"last_error":null,"retry_in":null,"dc_timeouts":0},"#,
             r#"{"address":"[2001:67c:4e8:f002::a]:443","family":"ipv6","state":"cooling","rtt_ms":null,"failures":3,"#,
-            r#""last_error":"timeout","retry_in":9}]}"#,
+            r#""last_error":"timeout","retry_in":9,"dc_timeouts":1}]}"#,
         );
         assert!(json.contains(dc), "{json}");
         assert!(

@@ -146,7 +146,7 @@ fn sessions(page: &mut Page, snapshot: &Snapshot) {
 /// A family with one series for each DC.
 type PerDc = (&'static str, &'static str, &'static str, fn(&DcCounts) -> u64);
 
-const PER_DC: [PerDc; 5] = [
+const PER_DC: [PerDc; 6] = [
     (
         "counter",
         "direct_dc_connections_created_total",
@@ -162,8 +162,14 @@ const PER_DC: [PerDc; 5] = [
     (
         "counter",
         "direct_dc_connections_dc_closed_total",
-        "Sessions that the DC closed or reset.",
+        "DC connections that the DC closed or reset.",
         |dc| dc.dc_closed,
+    ),
+    (
+        "counter",
+        "direct_dc_connections_dc_timeout_total",
+        "DC connections lost without a word: nothing was acknowledged any more.",
+        |dc| dc.dc_timeouts,
     ),
     (
         "counter",

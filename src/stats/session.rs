@@ -76,6 +76,14 @@ impl SessionStats {
         }
     }
 
+    /// Counts that the DC connection ended, or `silent`ly said nothing, before its first answer: the session goes to another one.
+    pub fn retried(&self, silent: bool) {
+        raise(&self.dc.retries);
+        if !silent {
+            raise(&self.dc.dc_closed);
+        }
+    }
+
     /// Counts bytes passed from the client to the DC.
     pub fn moved_up(&self, n: usize) {
         for counter in [
@@ -120,6 +128,7 @@ impl SessionStats {
         }
         match reason {
             CloseReason::DcClosed | CloseReason::DcReset => raise(&self.dc.dc_closed),
+            CloseReason::DcTimeout => raise(&self.dc.dc_timeouts),
             CloseReason::ClientClosed | CloseReason::ClientReset => raise(&self.dc.client_closed),
             _ => {}
         }

@@ -45,6 +45,8 @@ pub struct Buffers {
     pub high_water: u64,
     /// How often a session had to wait for one.
     pub waits: u64,
+    /// How many of those in use keep what clients asked and no DC has answered yet.
+    pub held: u64,
 }
 
 /// One address of a DC.
@@ -62,6 +64,8 @@ pub struct Address {
     pub last_error: Option<ConnectFailure>,
     /// While cooling: when it is tried again.
     pub retry_in: Option<Duration>,
+    /// Sessions that lost it without a word.
+    pub dc_timeouts: u64,
 }
 
 /// How an address fares.
@@ -148,8 +152,10 @@ pub struct DcCounts {
     pub active: u64,
     /// Failed attempts by [`ConnectFailure::index`].
     pub failed: [u64; ConnectFailure::ALL.len()],
-    /// Sessions that the DC ended.
+    /// Those that the DC closed or reset.
     pub dc_closed: u64,
+    /// Those whose DC was gone without a word.
+    pub dc_timeouts: u64,
     /// Sessions that the client ended.
     pub client_closed: u64,
     /// Attempts after a session's first.
@@ -172,6 +178,7 @@ impl DcCounts {
             add(sum, n);
         }
         add(&mut self.dc_closed, other.dc_closed);
+        add(&mut self.dc_timeouts, other.dc_timeouts);
         add(&mut self.client_closed, other.client_closed);
         add(&mut self.retries, other.retries);
         add(&mut self.bytes.up, other.bytes.up);
@@ -267,6 +274,7 @@ impl Stats {
                 active: dc.active.get(),
                 failed: std::array::from_fn(|kind| dc.failed[kind].get()),
                 dc_closed: dc.dc_closed.get(),
+                dc_timeouts: dc.dc_timeouts.get(),
                 client_closed: dc.client_closed.get(),
                 retries: dc.retries.get(),
                 bytes: Bytes {
@@ -410,6 +418,7 @@ pub(crate) fn example() -> Snapshot {
             in_use: 2,
             high_water: 5,
             waits: 1,
+            held: 1,
         },
         rss_kib: 1536,
         addresses: BTreeMap::from([(
@@ -422,6 +431,7 @@ pub(crate) fn example() -> Snapshot {
                     failures: 0,
                     last_error: None,
                     retry_in: None,
+                    dc_timeouts: 0,
                 },
                 Address {
                     address: "[2001:67c:4e8:f002::a]:443".parse().expect("an address"),
@@ -430,6 +440,7 @@ pub(crate) fn example() -> Snapshot {
                     failures: 3,
                     last_error: Some(ConnectFailure::Timeout),
                     retry_in: Some(Duration::from_millis(8_200)),
+                    dc_timeouts: 1,
                 },
             ],
         )]),

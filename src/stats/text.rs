@@ -27,6 +27,7 @@ pub fn stats(snapshot: &Snapshot) -> String {
     line(&"direct_dc_connections_active", &snapshot.dc.active);
     line(&"direct_dc_connections_failed", &snapshot.dc.failed_in_all());
     line(&"direct_dc_connections_dc_closed", &snapshot.dc.dc_closed);
+    line(&"direct_dc_connections_dc_timeout", &snapshot.dc.dc_timeouts);
     line(&"direct_dc_connections_client_closed", &snapshot.dc.client_closed);
     line(&"direct_dc_retries", &snapshot.dc.retries);
     line(&"direct_dc_ipv6_fallbacks", &snapshot.ipv6_fallbacks);
@@ -49,6 +50,7 @@ pub fn stats(snapshot: &Snapshot) -> String {
     line(&"buffers_in_use", &snapshot.buffers.in_use);
     line(&"buffers_high_water", &snapshot.buffers.high_water);
     line(&"buffer_waits", &snapshot.buffers.waits);
+    line(&"buffers_held", &snapshot.buffers.held);
     line(&"memory_rss_kib", &snapshot.rss_kib);
     line(&"config_reloads", &snapshot.config_reloads);
     line(&"config_rejected", &snapshot.config_rejected);
@@ -64,6 +66,7 @@ pub fn stats(snapshot: &Snapshot) -> String {
         line(&format_args!("dc_{id}_active"), &counts.active);
         line(&format_args!("dc_{id}_failed"), &counts.failed_in_all());
         line(&format_args!("dc_{id}_dc_closed"), &counts.dc_closed);
+        line(&format_args!("dc_{id}_dc_timeout"), &counts.dc_timeouts);
         line(&format_args!("dc_{id}_client_closed"), &counts.client_closed);
         line(&format_args!("dc_{id}_bytes_up"), &counts.bytes.up);
         line(&format_args!("dc_{id}_bytes_down"), &counts.bytes.down);
@@ -161,6 +164,7 @@ fn overview(out: &mut String, snapshot: &Snapshot) {
         in_use,
         high_water,
         waits,
+        ..
     } = *buffers;
     line(
         "Buffers",

@@ -139,8 +139,7 @@ impl Stream {
 
     /// Takes back the last `len` bytes: they are going to be encrypted once more.
     pub fn step_back(&mut self, len: usize) {
-        let position: u64 = self.0.current_pos();
-        self.0.seek(position.saturating_sub(len as u64));
+        self.position = self.position.saturating_sub(len as u64);
     }
 }
 

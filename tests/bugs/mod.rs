@@ -1,4 +1,6 @@
 //! Every bug once, so that it does not come back. Each file opens with the bug in prose.
 
+#[path = "02_reset_met_in_writing.rs"]
+mod reset_met_in_writing;
 #[path = "01_reset_overtakes_tail.rs"]
 mod reset_overtakes_tail;

@@ -17,6 +17,7 @@ mod house;
 mod lists;
 mod openings;
 mod probes;
+mod retry;
 mod shapes;
 mod transfers;
 mod ubus;

@@ -1,0 +1,354 @@
+//! A DC that goes before it has answered is asked again elsewhere, and the client notices nothing.
+
+use crate::{SECRET, modes, start};
+use mtrelay_test_support::client::{End, HeaderShape, Shape};
+use mtrelay_test_support::fake_dc::{Connection, Step};
+use mtrelay_test_support::tcp::RefusedPort;
+use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A relay that asks these addresses, the first one first.
+fn asking(addresses: &[SocketAddr]) -> RelayConfig {
+    RelayConfig::simple(SECRET, addresses[0])
+        .dc(2, addresses)
+        .option("answer_timeout", 1)
+}
+
+/// Reads this much of a question, and goes.
+fn rude(read: u64, then: Step) -> Script {
+    Script::Play(vec![Step::Read(read), then])
+}
+
+fn counts(relay: &Relay) -> [u64; 4] {
+    ["created", "active", "dc_closed"]
+        .map(|name| relay.stat(&format!("direct_dc_connections_{name}")))
+        .iter()
+        .copied()
+        .chain([relay.stat("direct_dc_retries")])
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("four")
+}
+
+/// Both connections brought the same words, each in its own ciphers.
+fn same_question(one: &Connection, other: &Connection) {
+    let (first, second) = (one.header.expect("a header"), other.header.expect("a header"));
+    assert_eq!((first.tag, first.dc), (second.tag, second.dc));
+    assert_eq!(one.head, other.head[..one.head.len()]);
+    assert_ne!(first.raw[..8], second.raw[..8]);
+    assert_ne!(first.raw[8..56], second.raw[8..56], "the same keys twice");
+}
+
+#[test]
+fn a_dc_that_goes_without_an_answer_is_replaced_at_once() {
+    for end in [Step::Close, Step::Reset] {
+        for fast_mode in [true, false] {
+            let bad = FakeDc::start(rude(40, end.clone()));
+            let good = FakeDc::start(Script::ResPq);
+            for (at, mode) in modes().into_iter().enumerate() {
+                let relay = start(&asking(&[bad.addr(), good.addr()]).fast_mode(fast_mode));
+                let begun = Instant::now();
+                let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
+                client.req_pq().expect("the other address answers");
+                assert!(
+                    begun.elapsed() < Duration::from_millis(200),
+                    "{mode:?} {:?}",
+                    begun.elapsed()
+                );
+                client.req_pq().expect("and goes on answering");
+                assert_eq!(counts(&relay), [2, 1, 1, 1], "{mode:?} {end:?}");
+                same_question(
+                    &bad.wait_headers(at + 1)[at],
+                    &good.wait_headers(2 * at + 1)[2 * at],
+                );
+                let mut second = Client::connect(mode, relay.addr(), SECRET, 2);
+                second.req_pq().expect("the good address goes first now");
+                assert_eq!(counts(&relay), [3, 2, 1, 1]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dc_that_goes_before_anything_was_asked_is_replaced_too() {
+    let bad = FakeDc::start(Script::Play(vec![Step::Reset]));
+    let good = FakeDc::start(Script::ResPq);
+    for mode in modes() {
+        let relay = start(&asking(&[bad.addr(), good.addr()]));
+        let mut client = Client::connect(mode, relay.addr(), SECRET, 2);
+        relay.wait_stat("direct_dc_retries", |retries| retries == 1);
+        client.req_pq().expect("the other address answers");
+        assert_eq!(counts(&relay), [2, 1, 1, 1]);
+    }
+}
+
+#[test]
+fn a_silent_dc_is_left_after_answer_timeout_once() {
+    let silent = FakeDc::start(Script::Silent);
+    let good = FakeDc::start(Script::ResPq);
+    for mode in modes() {
+        let relay = start(&asking(&[silent.addr(), good.addr()]));
+        let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
+        let begun = Instant::now();
+        client.req_pq().expect("the other address answers");
+        let took = begun.elapsed();
+        assert!(
+            (Duration::from_secs(1)..Duration::from_millis(1300)).contains(&took),
+            "{took:?}"
+        );
+        assert_eq!(counts(&relay), [2, 1, 0, 1]);
+        let begun = Instant::now();
+        let mut second = Client::connect(mode, relay.addr(), SECRET, 2);
+        second.req_pq().expect("the good address goes first now");
+        assert!(
+            begun.elapsed() < Duration::from_millis(300),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[test]
+fn a_bare_opening_waits_for_no_answer() {
+    let silent = FakeDc::start(Script::Silent);
+    let other = FakeDc::start(Script::ResPq);
+    let relay = start(&asking(&[silent.addr(), other.addr()]));
+    for mode in modes() {
+        let client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
+        let silent = client.is_silent(Duration::from_millis(1500));
+        assert!(silent.expect("the socket works"), "{mode:?}");
+    }
+    assert_eq!((other.count(), relay.stat("direct_dc_retries")), (0, 0));
+}
+
+#[test]
+fn half_a_frame_waits_for_no_answer_and_each_further_byte_begins_the_wait_anew() {
+    let silent = FakeDc::start(Script::Silent);
+    let other = FakeDc::start(Script::Echo);
+    let relay = start(&asking(&[silent.addr(), other.addr()]));
+    let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    let quiet = |client: &Client, millis| client.is_silent(Duration::from_millis(millis)).expect("it works");
+    let frame = [&60_u32.to_le_bytes()[..], &[7; 60]].concat();
+    client.send(&frame[..40]).expect("it goes out");
+    assert!(quiet(&client, 1300), "no whole frame, no wait");
+    client.send(&frame[40..]).expect("it goes out");
+    for _ in 0..3 {
+        assert!(quiet(&client, 600));
+        client.send(&[1]).expect("it goes out");
+    }
+    assert_eq!(relay.stat("direct_dc_retries"), 0);
+    let answer = client.recv_exact(67).expect("the other one echoes all of it");
+    assert_eq!((&answer[..64], &answer[64..]), (&frame[..], &[1, 1, 1][..]));
+    assert_eq!(counts(&relay), [2, 1, 0, 1]);
+}
+
+#[test]
+fn the_last_address_may_be_silent() {
+    let play = |answer: u8| Script::Play(vec![Step::Read(8), Step::Gate, Step::Send(vec![answer])]);
+    let (first, last) = (FakeDc::start(play(1)), FakeDc::start(play(2)));
+    let relay = start(&asking(&[first.addr(), last.addr()]));
+    let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    client.send(&[4, 0, 0, 0, 9, 9, 9, 9]).expect("it goes out");
+    relay.wait_stat("direct_dc_retries", |retries| retries == 1);
+    assert!(client.is_silent(Duration::from_millis(2500)).expect("it works"));
+    assert_eq!(counts(&relay), [2, 1, 0, 1]);
+    last.open_gate();
+    assert_eq!(client.recv_exact(1).expect("it lives"), [2]);
+    first.open_gate();
+    first.wait_ended(1);
+    drop(client);
+    assert_eq!(relay.wait_closes(1)[0].reason, "client_closed");
+}
+
+#[test]
+fn a_transport_error_is_an_answer() {
+    let busy = FakeDc::start(Script::TransportError(-429));
+    let other = FakeDc::start(Script::ResPq);
+    for mode in modes() {
+        let relay = start(&asking(&[busy.addr(), other.addr()]));
+        let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
+        client.send_frame(&[1; 40]).expect("it goes out");
+        let frame = client.recv_frame().expect("the error arrives");
+        assert_eq!(frame[..4], (-429_i32).to_le_bytes(), "{mode:?}");
+        assert_eq!(client.recv_to_end(), (Vec::new(), End::Eof));
+        drop(client);
+        assert_eq!(relay.wait_closes(1)[0].reason, "dc_closed");
+        assert_eq!(counts(&relay), [1, 0, 1, 0]);
+    }
+    assert_eq!(other.count(), 0);
+}
+
+#[test]
+fn one_address_is_asked_four_times_with_pauses() {
+    for (end, reason) in [(Step::Close, "dc_closed"), (Step::Reset, "dc_reset")] {
+        let bad = FakeDc::start(rude(40, end));
+        let relay = start(&asking(&[bad.addr()]));
+        let mut client = Client::connect(Mode::ee("example.org"), relay.addr(), SECRET, 2);
+        let begun = Instant::now();
+        client.send_frame(&[1; 40]).expect("it goes out");
+        let (bytes, client_end) = client.recv_to_end();
+        let took = begun.elapsed();
+        assert!(bytes.is_empty());
+        let expected = if reason == "dc_reset" {
+            End::Reset
+        } else {
+            End::Eof
+        };
+        assert_eq!(client_end, expected);
+        // 200, 400 and 800 ms, each up to a quarter less.
+        let pauses = Duration::from_millis(1050)..Duration::from_millis(1700);
+        assert!(pauses.contains(&took), "{took:?}");
+        let close = relay.wait_closes(1).remove(0);
+        assert_eq!((close.reason.as_str(), close.by.as_str()), (reason, "dc"));
+        assert_eq!(counts(&relay), [4, 0, 4, 3]);
+    }
+}
+
+#[test]
+fn refused_everywhere_after_a_loss_ends_at_once() {
+    let bad = FakeDc::start(rude(40, Step::Close));
+    let refused = RefusedPort::new();
+    let relay = start(&asking(&[bad.addr(), refused.addr()]));
+    let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    bad.wait_connections(1);
+    bad.set_script(Script::Refuse);
+    client.send_frame(&[1; 40]).expect("it goes out");
+    client.recv_to_end();
+    assert_eq!(relay.wait_closes(1)[0].reason, "connect_failed");
+}
+
+#[test]
+fn more_than_a_block_is_not_asked_again() {
+    let dc = FakeDc::start(Script::ResetAt(100_000));
+    let relay = start(&asking(&[dc.addr()]).option("buffer_size", 4096));
+    for mode in modes() {
+        let client = Client::connect(mode, relay.addr(), SECRET, 2);
+        let (mut reader, mut writer) = client.split();
+        // The reset may come before all of it is written.
+        let _ = writer.send(&vec![3; 200_000]);
+        assert_eq!(reader.recv_to_end().1, End::Reset, "{:?}", relay.wait_closes(1));
+    }
+    assert_eq!(relay.wait_closes(4)[0].reason, "dc_reset");
+    assert_eq!(counts(&relay), [4, 0, 4, 0]);
+}
+
+#[test]
+fn whatever_fits_into_a_block_is_asked_again_whole() {
+    for len in [1, 100, 1_000, 1_024, 1_025, 16_000, 16_384] {
+        let bad = FakeDc::start(rude(len, Step::Reset));
+        let good = FakeDc::start(Script::Echo);
+        let relay = start(&asking(&[bad.addr(), good.addr()]));
+        for mode in modes() {
+            // Written in one piece with the header: the reset must not come before the client has said it all.
+            let shape = Shape {
+                header: HeaderShape::WithData,
+                ..Shape::default()
+            };
+            let client = Client::builder(mode.clone(), relay.addr(), SECRET, 2)
+                .shape(shape)
+                .connect();
+            let mut client = client.expect("the relay takes it");
+            let question: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            client.send(&question).expect("it goes out");
+            let answer = client.recv_exact(question.len()).expect("it is echoed");
+            assert!(answer == question, "{mode:?} {len}");
+        }
+        assert_eq!(
+            relay.stat("direct_dc_retries"),
+            relay.stat("direct_dc_connections_dc_closed")
+        );
+    }
+}
+
+#[test]
+fn a_client_that_has_finished_is_not_asked_for_again() {
+    let dc = FakeDc::start(Script::Play(vec![Step::ReadToEnd, Step::Close]));
+    let relay = start(&asking(&[dc.addr()]));
+    let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    client.send_frame(&[1; 40]).expect("it goes out");
+    client.finish().expect("the end goes out");
+    assert_eq!(client.recv_to_end(), (Vec::new(), End::Eof));
+    relay.wait_closes(1);
+    assert_eq!(counts(&relay)[3], 0);
+}
+
+#[test]
+fn questions_that_wait_leave_blocks_to_the_others() {
+    let silent = FakeDc::start(Script::Silent);
+    let busy = FakeDc::start(Script::source(
+        5,
+        3 << 20,
+        mtrelay_test_support::fake_dc::Then::Stay,
+    ));
+    let config = RelayConfig::simple(SECRET, busy.addr())
+        .dc(2, &[silent.addr()])
+        .option("buffers", 8);
+    let relay = start(&config);
+    let waiting: Vec<Client> = (0..100)
+        .map(|_| {
+            let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+            client.send_frame(&[1; 3_000]).expect("it goes out");
+            client
+        })
+        .collect();
+    silent.wait_headers(100);
+    let held = relay.wait_stat("buffers_held", |held| held > 0);
+    assert!(held <= 2, "a quarter of the pool: {held}");
+    let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 4);
+    let mut stream = mtrelay_test_support::rng::Stream::new(5);
+    client.reader.expect_stream(&mut stream, 3 << 20);
+    drop(waiting);
+    relay.wait_stat("buffers_held", |held| held == 0);
+}
+
+#[test]
+fn a_dc_killed_under_200_sessions_leaves_none_stuck_and_counters_that_add_up() {
+    let dc = FakeDc::start(Script::ResPq);
+    let relay = start(&asking(&[dc.addr()]));
+    let connect = |mode: Mode| {
+        let mut client = Client::connect(mode, relay.addr(), SECRET, 2);
+        client.req_pq().expect("the DC answers");
+        client
+    };
+    drop(connect(Mode::Dd));
+    relay.wait_closes(1);
+    let descriptors = relay.fd_count();
+    let clients: Vec<Client> = (0..200).map(|at| connect(modes()[at % 4].clone())).collect();
+    let addr = dc.addr();
+    // Dropping it cuts all of its connections.
+    drop(dc);
+    for mut client in clients {
+        let (bytes, end) = client.recv_to_end();
+        assert!(bytes.is_empty() && matches!(end, End::Eof | End::Reset), "{end}");
+    }
+    relay.wait_closes(201);
+    let mut late = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    late.recv_to_end();
+    assert_eq!(relay.wait_closes(202)[201].reason, "connect_failed");
+    let again = FakeDc::builder(Script::ResPq)
+        .listen(addr)
+        .start()
+        .expect("its port is free");
+    let begun = Instant::now();
+    drop(connect(Mode::Dd));
+    assert!(
+        begun.elapsed() < Duration::from_millis(500),
+        "cooling does not keep it away"
+    );
+    relay.wait_closes(203);
+    drop(again);
+    let ended: u64 = ["dc_closed", "dc_reset", "client_closed", "connect_failed"]
+        .iter()
+        .map(|reason| relay.stat(&format!("close_{reason}")))
+        .sum();
+    assert_eq!(ended, 203);
+    assert_eq!(relay.stat("direct_dc_connections_active"), 0);
+    assert_eq!(
+        relay.stat("direct_dc_connections_dc_closed"),
+        200 + relay.stat("direct_dc_retries")
+    );
+    relay.wait_for("descriptors to go", |relay| {
+        (relay.fd_count() <= descriptors + 4).then_some(())
+    });
+}
