@@ -18,7 +18,7 @@ use crate::reactor::{self, Async, Timer};
 use crate::relay::{Context, Shared, isolate};
 use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Snapshot};
 use crate::sys::signal::Signals;
-use crate::sys::{clock, process};
+use crate::sys::{clock, process, seccomp};
 use crate::syslog::{self, Target};
 pub(crate) use build::dial_options;
 use bus::Bus;
@@ -152,7 +152,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
         StartError::System(format!("cannot listen on {address} for statistics: {error}"))
     })?;
     let state = run.state.as_deref().and_then(state::State::open);
-    give_up_privileges(run.user.as_deref())?;
+    give_up_privileges(run.user.as_deref(), &config)?;
 
     let signals = Signals::take(&[Signal::HUP, Signal::TERM, Signal::INT])
         .map_err(|error| StartError::System(format!("signals: {error}")))?;
@@ -235,15 +235,21 @@ fn log_level(config: &Config, verbose: u8) -> log::LevelFilter {
     }
 }
 
-fn give_up_privileges(user: Option<&str>) -> Result<(), StartError> {
+/// Everything that the running daemon does not need. Called while there is one thread.
+fn give_up_privileges(user: Option<&str>, config: &Config) -> Result<(), StartError> {
     if let Some(user) = user {
-        process::become_user(user)
+        process::become_user(user, build::rights(config))
             .map_err(|error| StartError::System(format!("cannot become user '{user}': {error}")))?;
     } else if process::is_root() {
         log::warn!("running as root (--user NAME would give that up)");
     }
     if let Err(error) = process::forbid_new_privileges() {
         log::warn!("no_new_privs: {error}");
+    }
+    if config.seccomp
+        && let Err(error) = seccomp::confine()
+    {
+        log::warn!("seccomp: no filter of our own: {error}");
     }
     Ok(())
 }

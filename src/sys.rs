@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 mod thread;

@@ -11,6 +11,7 @@ use crate::relay::replay::ReplayWindow;
 use crate::relay::{Context, Shared, User};
 use crate::stats::Stats;
 use crate::sys::clock;
+use crate::sys::process::Rights;
 use smol::LocalExecutor;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -60,6 +61,14 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         unknown: RefCell::default(),
         scratch: RefCell::new(vec![0; opening::SCRATCH_LEN].into_boxed_slice()),
     })
+}
+
+/// What a user who is not root still has to be allowed: ports below 1024, also new ones at a reload, and marks.
+pub(super) fn rights(config: &Config) -> Rights {
+    Rights {
+        low_ports: config.listen.iter().any(|own| (1..1024).contains(&own.port())),
+        marks: config.fwmark.is_some(),
+    }
 }
 
 /// How data centres are connected to.

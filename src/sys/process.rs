@@ -1,6 +1,7 @@
 //! What the process may use and who it is: descriptors, memory, user.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::io;
 
 /// Raises the soft limit of open descriptors to `wanted`, or as far as the hard limit lets it. Returns what it is then.
@@ -68,7 +69,16 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Becomes user `name` for good, with that user's group and no other.
+/// Rights that stay with a user who is not root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// To bind ports below 1024.
+    pub low_ports: bool,
+    /// To mark connections (SO_MARK).
+    pub marks: bool,
+}
+
+/// Becomes user `name` for good, with that user's group and no other, and with no rights but `rights`.
 ///
 /// To be called before any thread exists: each thread has an identity of its own.
 ///
@@ -78,7 +88,7 @@ pub fn is_root() -> bool {
     unsafe_code,
     reason = "the set*id calls have no safe wrappers for the whole process"
 )]
-pub fn become_user(name: &str) -> io::Result<()> {
+pub fn become_user(name: &str, rights: Rights) -> io::Result<()> {
     let no_such_user = || {
         io::Error::new(
             io::ErrorKind::NotFound,
@@ -89,15 +99,26 @@ pub fn become_user(name: &str) -> io::Result<()> {
         .lines()
         .find_map(|line| ids(line, name))
         .ok_or_else(no_such_user)?;
+    let mut kept = CapabilitySet::empty();
+    kept.set(CapabilitySet::NET_BIND_SERVICE, rights.low_ports);
+    kept.set(CapabilitySet::NET_ADMIN, rights.marks);
+    thread::set_keep_capabilities(!kept.is_empty())?;
     // SAFETY: an empty list of groups, and plain numbers. Groups first: afterwards the right is gone.
     let done = unsafe {
         libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(gid) == 0 && libc::setuid(uid) == 0
     };
-    if done {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    if !done {
+        return Err(io::Error::last_os_error());
     }
+    if uid != 0 {
+        let sets = CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        };
+        thread::set_capabilities(None, sets)?;
+    }
+    Ok(())
 }
 
 /// User and group of `/etc/passwd`'s line about `name`: name, password, user, group, and what does not matter here.

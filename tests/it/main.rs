@@ -16,6 +16,7 @@ mod endings;
 mod house;
 mod lists;
 mod openings;
+mod privileges;
 mod probes;
 mod retry;
 mod shapes;

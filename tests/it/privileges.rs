@@ -1,0 +1,117 @@
+//! Privileges: what the running daemon has given up, as the kernel tells it.
+
+use crate::{SECRET, modes, start};
+use mtrelay_test_support::relay::Signal;
+use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
+use std::fs;
+
+fn echoes(client: &mut Client) {
+    client.send(b"still there?").expect("it goes out");
+    assert_eq!(client.recv_exact(12).expect("it comes back"), b"still there?");
+}
+
+/// The line of each thread of the daemon, without its name.
+fn status(relay: &Relay, name: &str) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", relay.pid())).expect("the relay runs");
+    let of = |path: std::path::PathBuf| {
+        // A thread may end while we look.
+        let status = fs::read_to_string(path.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(
+            line.trim_start_matches(':')
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
+    };
+    tasks
+        .filter_map(|task| of(task.expect("a folder").path()))
+        .collect()
+}
+
+fn is_emulated() -> bool {
+    std::env::var_os("MTRELAY_RUNNER").is_some()
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+#[test]
+fn every_thread_runs_under_the_filter_and_can_gain_nothing() {
+    if is_emulated() || !cfg!(target_arch = "x86_64") {
+        return skipped("the filter is for x86-64 without an emulator");
+    }
+    let dc = FakeDc::start(Script::Echo);
+    // A front by name makes it start the threads that look names up.
+    let config = RelayConfig::simple(SECRET, dc.addr()).option("front_address", "nobody.invalid:443");
+    let relay = start(&config);
+    for mode in modes() {
+        echoes(&mut Client::connect(mode, relay.addr(), SECRET, 2));
+    }
+    let stranger = std::net::TcpStream::connect(relay.addr()).expect("the relay accepts");
+    std::io::Write::write_all(&mut &stranger, b"GET / HTTP/1.1\r\n\r\n").expect("it reads");
+    relay.wait_log("does not resolve");
+    for (name, value) in [("Seccomp", "2"), ("NoNewPrivs", "1")] {
+        let lines = status(&relay, name);
+        assert!(
+            !lines.is_empty() && lines.iter().all(|line| line == value),
+            "{name}: {lines:?}"
+        );
+    }
+    assert!(
+        relay.log_lines().iter().all(|line| !line.contains("seccomp")),
+        "a warning for nothing"
+    );
+    relay.signal(Signal::HUP);
+    relay.wait_log("is in force");
+    echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
+    let relay = start(&config.option("seccomp", 0));
+    assert_eq!(status(&relay, "Seccomp"), ["0"]);
+    assert_eq!(status(&relay, "NoNewPrivs"), ["1"]);
+}
+
+#[test]
+fn a_user_is_neither_root_nor_of_roots_groups() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("only root can become somebody else");
+    }
+    let nobody = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let Some(line) = nobody.lines().find(|line| line.starts_with("nobody:")) else {
+        return skipped("there is no user 'nobody' on this system");
+    };
+    let ids: Vec<&str> = line.split(':').skip(2).take(2).collect();
+    let dc = FakeDc::start(Script::Echo);
+    let config = RelayConfig::simple(SECRET, dc.addr());
+    let run = |config: &RelayConfig, arguments: &[&str]| {
+        let mut relay = Relay::spawn(env!("CARGO_BIN_EXE_mtrelay"), &config.to_uci(), arguments);
+        relay.wait_listening(config.listeners(), true);
+        relay
+    };
+    let relay = run(&config, &["--user", "nobody"]);
+    assert_eq!(status(&relay, "Uid"), [[ids[0]; 4].join(" ")]);
+    assert_eq!(status(&relay, "Gid"), [[ids[1]; 4].join(" ")]);
+    assert_eq!(status(&relay, "Groups"), [""]);
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status(&relay, set), ["0000000000000000"], "{set}");
+    }
+    echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
+    assert!(relay.log_lines().iter().all(|line| !line.contains("as root")));
+
+    // What a mark takes stays, and nothing else.
+    if !is_emulated() {
+        let relay = run(&config.clone().option("fwmark", "0x100"), &["--user", "nobody"]);
+        assert_eq!(status(&relay, "CapEff"), ["0000000000001000"]);
+        echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
+    }
+    let relay = run(&config, &[]);
+    relay.wait_log("running as root");
+    let mut refused = Relay::spawn(
+        env!("CARGO_BIN_EXE_mtrelay"),
+        &config.to_uci(),
+        &["--user", "no-such-user"],
+    );
+    assert_eq!(refused.wait_exit().code(), Some(1));
+    refused.wait_log("no user 'no-such-user'");
+}
