@@ -331,7 +331,7 @@ impl Acceptor {
             .zip(input.get(payload).unwrap_or_default())
         {
             *to = *from;
-            *len += 1;
+            *len = len.saturating_add(1);
         }
         if *len < HEADER_LEN {
             return Step::NeedMore;
@@ -356,8 +356,8 @@ impl Clock {
         let Clock::Known { now, behind, ahead } = self else {
             return Ok(());
         };
-        let offset = i64::from(time) - i64::from(now);
-        let allowed = -i64::from(behind)..=i64::from(ahead);
+        let offset = i64::from(time).saturating_sub(now.into());
+        let allowed = 0_i64.saturating_sub(behind.into())..=i64::from(ahead);
         if time < MAX_UPTIME_S || allowed.contains(&offset) {
             Ok(())
         } else {

@@ -4,6 +4,10 @@
 //! The functions are deliberately not generic: generic code is compiled where it is used, at that crate's optimisation
 //! level, while this crate is always compiled at level 3. That decides the relay's speed on a router without AES
 //! instructions, so keep it so.
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "blocks and counters, whose sizes are fixed"
+)]
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt as _, KeyInit as _};

@@ -124,7 +124,7 @@ pub fn parse(text: &str) -> Result<Written, SecretError> {
 #[must_use]
 pub fn write(written: &Written) -> String {
     let key = written.key.to_hex();
-    let mut text = String::with_capacity(2 + key.len() + 2 * MAX_DOMAIN_LEN);
+    let mut text = String::with_capacity(key.len().saturating_add(2 + 2 * MAX_DOMAIN_LEN));
     match &written.form {
         Form::Plain => text.push_str(&key),
         Form::Dd => text.extend(["dd", &key]),

@@ -51,14 +51,14 @@ impl Frames {
                 let len = bytes.len().min(self.left as usize);
                 bytes = bytes.get(len..).unwrap_or_default();
                 // `len` is at most `left`, so it fits.
-                self.left -= len as u32;
+                self.left = self.left.saturating_sub(len as u32);
                 whole |= self.left == 0;
                 continue;
             }
             bytes = rest;
             if let Some(byte) = self.prefix.get_mut(usize::from(self.prefix_len)) {
                 *byte = *first;
-                self.prefix_len += 1;
+                self.prefix_len = self.prefix_len.saturating_add(1);
             }
             if let Some(len) = length(self.tag, self.prefix, self.prefix_len) {
                 (self.prefix, self.prefix_len, self.left) = ([0; 4], 0, len);
@@ -73,8 +73,8 @@ impl Frames {
 fn length(tag: Tag, prefix: [u8; 4], prefix_len: u8) -> Option<u32> {
     let [first, a, b, c] = prefix;
     match (tag, prefix_len) {
-        (Tag::Abridged, 1) if first & LONG != LONG => Some(u32::from(first & LONG) * 4),
-        (Tag::Abridged, 4) => Some(u32::from_le_bytes([a, b, c, 0]) * 4),
+        (Tag::Abridged, 1) if first & LONG != LONG => Some(u32::from(first & LONG) << 2),
+        (Tag::Abridged, 4) => Some(u32::from_le_bytes([a, b, c, 0]) << 2),
         (Tag::Intermediate | Tag::Padded, 4) => Some(u32::from_le_bytes(prefix) & LENGTH),
         _ => None,
     }
@@ -88,11 +88,11 @@ pub fn transport_error(tag: Tag, start: &[u8]) -> Option<i32> {
         Tag::Intermediate | Tag::Padded => start.split_at_checked(4)?,
     };
     let len = match *prefix {
-        [words] => u32::from(words) * 4,
+        [words] => u32::from(words) << 2,
         [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
         _ => return None,
     };
-    let longest = ERROR_LEN + if tag == Tag::Padded { MAX_PADDING } else { 0 };
+    let longest = ERROR_LEN.saturating_add(if tag == Tag::Padded { MAX_PADDING } else { 0 });
     let code = i32::from_le_bytes(*rest.first_chunk()?);
     ((ERROR_LEN..=longest).contains(&len) && ERRORS.contains(&code)).then_some(code)
 }

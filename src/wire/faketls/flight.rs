@@ -18,7 +18,7 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
     fill(&mut drawn);
     let grease = |place: usize| {
         // RFC 8701: both bytes alike, and their lower halves an a.
-        let byte = drawn.get(64 + place).copied().unwrap_or(0) & 0xf0 | 0x0a;
+        let byte = drawn.get(place.saturating_add(64)).copied().unwrap_or(0) & 0xf0 | 0x0a;
         [byte, byte]
     };
     let mut body = Vec::with_capacity(512);
@@ -80,7 +80,7 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
         extension([0x00, 0x1b], &[2, 0x00, 0x02]);
         extension(grease(4), &[0]);
     });
-    let mut out = Vec::with_capacity(body.len() + 9);
+    let mut out = Vec::with_capacity(body.len().saturating_add(9));
     out.extend([0x16, 0x03, 0x01]);
     block(&mut out, |out| {
         out.extend([0x01, 0x00]);

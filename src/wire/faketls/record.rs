@@ -48,13 +48,13 @@ impl Unwrapper {
         let mut at = 0;
         while at < bytes.len() {
             if self.left == 0 {
-                at += self.take_header(bytes.get(at..).unwrap_or_default())?;
+                at = at.saturating_add(self.take_header(bytes.get(at..).unwrap_or_default())?);
                 continue;
             }
-            let len = usize::from(self.left).min(bytes.len() - at);
+            let len = usize::from(self.left).min(bytes.len().saturating_sub(at));
             // `len` is at most `self.left`, so it fits.
-            self.left -= len as u16;
-            let piece = at..at + len;
+            self.left = self.left.saturating_sub(len as u16);
+            let piece = at..at.saturating_add(len);
             at = piece.end;
             if self.skip {
                 continue;
@@ -63,7 +63,7 @@ impl Unwrapper {
                 payload = piece;
             } else {
                 bytes.copy_within(piece, payload.end);
-                payload.end += len;
+                payload.end = payload.end.saturating_add(len);
             }
         }
         Ok(payload)
@@ -76,15 +76,19 @@ impl Unwrapper {
         if self.left > 0 && !self.skip {
             payload_len
         } else if self.left > 0 {
-            usize::from(self.left) + HEADER_LEN + payload_len
+            usize::from(self.left)
+                .saturating_add(HEADER_LEN)
+                .saturating_add(payload_len)
         } else {
-            HEADER_LEN - usize::from(self.header_len) + payload_len
+            HEADER_LEN
+                .saturating_sub(self.header_len.into())
+                .saturating_add(payload_len)
         }
     }
 
     /// Takes what there is of a header and returns how many bytes that was.
     fn take_header(&mut self, bytes: &[u8]) -> Result<usize, BadRecord> {
-        let mut taken = 0;
+        let mut taken = 0_usize;
         for (to, from) in self
             .header
             .iter_mut()
@@ -92,10 +96,10 @@ impl Unwrapper {
             .zip(bytes)
         {
             *to = *from;
-            taken += 1;
+            taken = taken.saturating_add(1);
         }
         // At most five.
-        self.header_len += taken as u8;
+        self.header_len = self.header_len.saturating_add(taken as u8);
         if usize::from(self.header_len) == HEADER_LEN {
             self.header_len = 0;
             let [kind, 0x03, 0x03, high, low] = self.header else {

@@ -28,7 +28,7 @@ pub fn answer(
     fill: &mut dyn FnMut(&mut [u8]),
 ) -> Vec<u8> {
     let flight_len = flight_len.clamp(1, record::MAX_PAYLOAD);
-    let mut out = Vec::with_capacity(1300 + flight_len);
+    let mut out = Vec::with_capacity(flight_len.saturating_add(1300));
     let server_hello = |out: &mut Vec<u8>| {
         out.extend([0x03, 0x03]);
         out.extend([0; 32]);
@@ -78,7 +78,7 @@ fn key_share(out: &mut Vec<u8>, group: u16, fill: &mut dyn FnMut(&mut [u8])) {
 
 fn append_random(out: &mut Vec<u8>, len: usize, fill: &mut dyn FnMut(&mut [u8])) {
     let start = out.len();
-    out.resize(start + len, 0);
+    out.resize(start.saturating_add(len), 0);
     fill(out.get_mut(start..).unwrap_or_default());
 }
 
@@ -92,7 +92,7 @@ fn block16(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend([0, 0]);
     write(out);
-    let len = u16::try_from(out.len() - start - 2).unwrap_or(u16::MAX);
+    let len = u16::try_from(out.len().saturating_sub(start).saturating_sub(2)).unwrap_or(u16::MAX);
     for (to, from) in out.iter_mut().skip(start).zip(len.to_be_bytes()) {
         *to = from;
     }

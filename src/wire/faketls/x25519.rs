@@ -5,6 +5,10 @@
 //! it is a point's, then multiply the point by the cofactor 8. That costs a third of a real key generation, and nobody
 //! needs the private key: nothing here is secret, so the field arithmetic is loops, a tenth of the size of the unrolled kind.
 //! The tests hold it against fiat-crypto's.
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "field arithmetic on limbs that never fill their words"
+)]
 
 /// The curve's coefficient A.
 const A: u32 = 486_662;
