@@ -10,7 +10,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 DENY_FLAGS := --workspace --config .deny.toml
 
-.PHONY: help run cross package test test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint bench
+.PHONY: help run cross package test test-router test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ run: ## build the relay and run it: a fresh secret, its link and its QR code
 	$(CARGO) build --release
 	$(TARGET_DIR)/release/mtrelay run
 
-test: test-rust test-genuine ## everything that proves the relay; installs what it needs by itself
+test: test-rust test-genuine test-router ## everything that proves the relay; installs what it needs by itself
 
 test-rust: ## the tests in Rust: units, documentation, the relay against a fake data centre
 	$(CARGO) test --workspace
@@ -28,6 +28,9 @@ test-genuine: ## TDLib and Telethon through the relay, and the vectors they are 
 	$(CARGO) build --workspace --bins
 	CACHE='$(CACHE)' MTRELAY_BIN='$(abspath $(TARGET_DIR))/debug/mtrelay' FAKEDC_BIN='$(abspath $(TARGET_DIR))/debug/fakedc' \
 		tests/genuine/run
+
+test-router: ## the packages, the service's script, installing and removing, in a scratch router
+	PYTHON='$(PYTHON)' tests/router/run
 
 cross: ## static binaries for routers in dist/bin; TARGET=mipsel_24kc (OpenWrt's names) for one
 	$(PYTHON) openwrt/build/cross.py --target '$(TARGET)'
