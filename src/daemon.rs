@@ -16,7 +16,7 @@ use crate::http;
 use crate::link;
 use crate::reactor::{self, Async, Timer};
 use crate::relay::{Context, Shared, isolate};
-use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Snapshot};
+use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Pipes, Snapshot};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, process, seccomp};
 use crate::syslog::{self, Target};
@@ -464,6 +464,7 @@ impl Daemon {
             match self.shared.stats.sessions_active() {
                 0 if trim => {
                     self.shared.pool.trim();
+                    self.shared.pipes.trim();
                     process::trim_heap();
                     trim = false;
                 }
@@ -475,6 +476,7 @@ impl Daemon {
     fn snapshot(&self) -> Snapshot {
         let current = self.current.borrow().clone();
         let levels = self.shared.pool.levels();
+        let pipes = self.shared.pipes.levels();
         let now = clock::now();
         let report = |address: &SocketAddr| {
             let report = self.shared.dialer.report(*address, now);
@@ -507,6 +509,12 @@ impl Daemon {
                 high_water: levels.high_water as u64,
                 waits: levels.waits,
                 held: self.shared.holder.blocks() as u64,
+            },
+            pipes: Pipes {
+                count: pipes.count as u64,
+                in_use: pipes.in_use as u64,
+                high_water: pipes.high_water as u64,
+                misses: pipes.misses,
             },
             rss_kib: process::rss_kib(),
             addresses: ids

@@ -87,13 +87,22 @@ impl BufferPool {
 
     /// A block, after all who asked before.
     pub async fn take(&self) -> Block {
-        if let Some(block) = self.try_take() {
-            return block;
+        match self.try_take() {
+            Some(block) => block,
+            None => self.line_up().await,
         }
+    }
+
+    /// A place at the end of the line.
+    #[must_use]
+    pub fn line_up(&self) -> Waiting {
         self.0.waits.set(self.0.waits.get().wrapping_add(1));
         let waiter = Rc::new(Waiter::default());
         self.0.line.borrow_mut().push_back(waiter.clone());
-        Waiting { pool: self, waiter }.await
+        Waiting {
+            pool: self.clone(),
+            waiter,
+        }
     }
 
     /// Lets the memory of most free blocks go. For a relay that has gone quiet.
@@ -160,12 +169,12 @@ impl Drop for Block {
 }
 
 /// A place in the line that is given up when it is dropped.
-struct Waiting<'a> {
-    pool: &'a BufferPool,
+pub struct Waiting {
+    pool: BufferPool,
     waiter: Rc<Waiter>,
 }
 
-impl Future for Waiting<'_> {
+impl Future for Waiting {
     type Output = Block;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Block> {
@@ -182,7 +191,7 @@ impl Future for Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.pool
             .0

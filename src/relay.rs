@@ -9,6 +9,7 @@ pub mod held;
 pub mod isolate;
 pub mod opening;
 pub mod passthrough;
+pub mod pipes;
 pub mod pulse;
 pub mod replay;
 pub mod settle;
@@ -27,6 +28,7 @@ use half::{Half, HalfEnd, Treatment};
 use held::Holder;
 use opening::{Openings, Outcome, Ticket};
 use passthrough::Front;
+use pipes::Pipes;
 use pulse::{Pulse, Pulses};
 use replay::ReplayWindow;
 use settle::{Farewell, settle};
@@ -55,6 +57,8 @@ pub struct Shared {
     pub pool: BufferPool,
     /// The part of it in which questions stand that no DC has answered yet.
     pub holder: Rc<Holder>,
+    /// What bytes pass through that stay as they are.
+    pub pipes: Pipes,
     /// Openings seen before.
     pub replay: RefCell<ReplayWindow>,
     /// Connections that have not said who they are.
@@ -408,6 +412,7 @@ impl Session {
             to,
             treatment,
             pool: &shared.pool,
+            pipes: &shared.pipes,
             pulse: &self.pulse,
             moved,
         };
@@ -419,6 +424,9 @@ impl Session {
             self.stats.moved_down(len);
             self.end_over_quota();
         };
+        if attempt.fast && shared.pipes.exist() {
+            self.stats.spliced();
+        }
         let down = Treatment {
             unwrap: None,
             recrypt: (!attempt.fast).then(|| (Stream::new(&attempt.down), Stream::new(&question.down))),

@@ -5,4 +5,5 @@ pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod splice;
 mod thread;

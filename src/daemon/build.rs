@@ -7,6 +7,7 @@ use crate::pool::BufferPool;
 use crate::relay::held::Holder;
 use crate::relay::opening::{self, Openings};
 use crate::relay::passthrough::{Front, Site};
+use crate::relay::pipes::Pipes;
 use crate::relay::replay::ReplayWindow;
 use crate::relay::{Context, Shared, User};
 use crate::stats::Stats;
@@ -32,6 +33,9 @@ const CLOCK_AHEAD_S: u32 = 600;
 /// The length of a site's encrypted handshake flight, of which one is drawn at each start.
 const FLIGHT_LENS: std::ops::Range<usize> = 2100..4300;
 
+const PIPES: u32 = 16;
+const PIPE_SIZE: u32 = 1 << 20;
+
 /// How many descriptors the configuration may need at once.
 pub(super) fn descriptors(config: &Config) -> u64 {
     2 * (u64::from(config.max_sessions) + MAX_STRANGERS) + MAX_OPENINGS + OWN_DESCRIPTORS
@@ -50,6 +54,10 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         stats: Stats::new(),
         holder: Holder::new(&pool),
         pool,
+        pipes: Pipes::new(
+            config.pipes.unwrap_or(PIPES) as usize,
+            config.pipe_size.unwrap_or(PIPE_SIZE) as usize,
+        ),
         replay: RefCell::new(ReplayWindow::new(config.replay_window as usize)),
         openings: Rc::new(Openings::new(openings as usize)),
         pulses: Rc::default(),

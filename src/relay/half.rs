@@ -1,22 +1,38 @@
-//! One direction of a session: read, unwrap, recrypt in place, wrap, write.
+//! One direction of a session: unwrap, recrypt, wrap, or nothing of all that.
 //!
-//! A half promises that every byte it has read is written before it reports how it ended, unless writing itself fails.
-//! It holds a block of the pool only while bytes are in hand, and reads only when the receiver's socket has room: the
-//! kernel calls a socket writable when a third of its send buffer is free, which is more than a block.
+//! Read [`Half::run`] first. Bytes that stay as they are never enter user space: they go through a pipe (splice(2)). The
+//! others are copied out of the socket, treated, written, and only then taken off it, as many as were written: so there is
+//! never anything in hand for a receiver that is behind, and no block of the pool waits for one.
+//!
+//! A receiver proves itself: until it has taken [`PROOF`] bytes without a wait, it gets small pieces, each after a look
+//! whether there is room. So a reader that stalls holds no pipe, and makes nobody decrypt in vain.
+//!
+//! A half promises that every byte it has taken is written before it reports how it ended, unless writing itself fails.
 
-use crate::pool::{Block, BufferPool};
+use crate::pool::{Block, BufferPool, Waiting};
 use crate::reactor::Async;
+use crate::relay::pipes::Pipes;
 use crate::relay::pulse::Pulse;
-use crate::sys::socket;
-use smol::future;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use crate::sys::splice::{self, Pipe};
+use std::future::{Future as _, poll_fn};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use wire::cipher::{Stream, recrypt};
 use wire::faketls::record::{self, Unwrapper};
 
-/// Full blocks that one half moves before the others get their turn.
-const TURN: usize = 16;
+/// Bytes that one half moves before the others get their turn.
+const TURN: usize = 256 * 1024;
+/// What is moved at once to a receiver that has not proved itself: half of the least room that a writable socket has with the
+/// default of `notsent_lowat`.
+const PIECE: usize = 8 * 1024;
+/// What a receiver takes to prove itself.
+const PROOF: usize = 128 * 1024;
+/// Blocks that are filled at once.
+const BLOCKS: usize = 4;
+/// Records that four blocks of the largest size make, one of them begun before; and a header and a payload for each.
+const RECORDS: usize = BLOCKS * 5;
 
 /// How a half ended.
 #[derive(Debug)]
@@ -50,8 +66,10 @@ pub struct Half<'a> {
     pub to: &'a Async<TcpStream>,
     /// What happens to them.
     pub treatment: Treatment,
-    /// Where they stand meanwhile.
+    /// Where they stand meanwhile,
     pub pool: &'a BufferPool,
+    /// or pass through.
+    pub pipes: &'a Pipes,
     /// Told of every byte.
     pub pulse: &'a Pulse,
     /// Counts every byte of payload.
@@ -60,110 +78,538 @@ pub struct Half<'a> {
 
 impl Half<'_> {
     /// Moves bytes until the direction ends.
-    pub async fn run(mut self) -> HalfEnd {
-        match self.pump().await {
-            Ok(()) => HalfEnd::Finished,
-            Err(end) => end,
-        }
+    pub async fn run(self) -> HalfEnd {
+        let mut flow = Flow::new(self);
+        poll_fn(|context| flow.poll(context)).await
     }
 
     /// The same, with these bytes before all others.
     pub async fn run_after(self, head: &[u8]) -> HalfEnd {
-        match self.write_all(head).await {
+        match write_all(self.to, head).await {
             Ok(()) => self.run().await,
-            Err(end) => end,
+            Err(error) => HalfEnd::WriteFailed(error),
+        }
+    }
+}
+
+/// A half on its way.
+struct Flow<'a> {
+    half: Half<'a>,
+    held: Option<Held<'a>>,
+    record: Record,
+    /// Bytes that the receiver has taken since it last had no room.
+    taken: usize,
+    /// Blocks that the next reading may fill.
+    blocks: usize,
+    /// A place in the line for a block, when all are in use.
+    line: Option<Waiting>,
+    /// How reading has failed, while there are still bytes to be written.
+    failure: Option<io::Error>,
+}
+
+/// A pipe with bytes in it.
+struct Held<'a> {
+    pipe: Option<Pipe>,
+    pipes: &'a Pipes,
+    /// All bytes in it, and those of them that are payload.
+    len: usize,
+    payload: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        match self.pipe.take() {
+            Some(pipe) if self.len == 0 => self.pipes.give_back(pipe),
+            _ => self.pipes.lost(),
+        }
+    }
+}
+
+/// A TLS record that has begun: its header tells how much belongs to it, and cannot be taken back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    header: [u8; record::HEADER_LEN],
+    /// Bytes of the header still to be written: its last ones.
+    header_left: usize,
+    /// Bytes of payload still to be written.
+    left: usize,
+}
+
+/// What moving once has come to.
+enum Moved {
+    /// So many bytes.
+    Some(usize),
+    /// The sender has finished.
+    End,
+    /// There is no block: the line is entered.
+    NoBlock,
+}
+
+impl<'a> Flow<'a> {
+    fn new(half: Half<'a>) -> Flow<'a> {
+        Flow {
+            half,
+            held: None,
+            record: Record::default(),
+            taken: 0,
+            blocks: 1,
+            line: None,
+            failure: None,
         }
     }
 
-    async fn pump(&mut self) -> Result<(), HalfEnd> {
-        loop {
-            self.from.readable().await.map_err(HalfEnd::ReadFailed)?;
-            if !socket::has_room(self.to.get_ref()) {
-                self.to.writable().await.map_err(HalfEnd::WriteFailed)?;
-            }
-            let mut block = self.pool.take().await;
-            if self.drain(&mut block).await? {
-                return Ok(());
-            }
-        }
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<HalfEnd> {
+        self.pump(context).map(|end| end.unwrap_or_else(|end| end))
     }
 
-    /// Reads and writes until there is nothing to read; `true` when there will never be anything again.
-    async fn drain(&mut self, block: &mut Block) -> Result<bool, HalfEnd> {
-        // Room for a record's header before the payload, so that both go out in one write without being moved.
-        let start = if self.treatment.wrap {
-            record::HEADER_LEN
-        } else {
-            0
-        };
-        let end = if self.treatment.wrap {
-            block.len().min(start + record::MAX_PAYLOAD)
-        } else {
-            block.len()
-        };
-        for _ in 0..TURN {
-            let len = match self.receive(&mut block[start..end]) {
-                Ok(0) => return Ok(true),
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(HalfEnd::ReadFailed(error)),
+    fn pump(&mut self, context: &mut Context<'_>) -> Poll<Result<HalfEnd, HalfEnd>> {
+        let mut moved = 0;
+        while moved < TURN {
+            if self.held.is_some() {
+                ready!(self.half.to.may_write(context));
+                moved += self.empty_pipe().map_err(HalfEnd::WriteFailed)?;
+                continue;
+            }
+            if let Some(error) = self.failure.take() {
+                return Poll::Ready(Err(HalfEnd::ReadFailed(error)));
+            }
+            ready!(self.half.from.may_read(context));
+            ready!(self.poll_room(context));
+            let block = match &mut self.line {
+                Some(line) => {
+                    let block = ready!(Pin::new(line).poll(context));
+                    self.line = None;
+                    Some(block)
+                }
+                None => None,
             };
-            let treated = self.treat(&mut block[start..start + len])?;
-            let mut range = start + treated.start..start + treated.end;
-            let payload_len = range.len();
-            if self.treatment.wrap && payload_len > 0 {
-                block[..start].copy_from_slice(&record::header(payload_len));
-                range.start = 0;
-            }
-            self.write_all(&block[range]).await?;
-            (self.moved)(payload_len);
-            // Less than there was room for: that was all, and more will be announced by the reactor. And a receiver
-            // that is behind shall not have us sit on a block until it has caught up: others need it.
-            if len < end - start || !socket::has_room(self.to.get_ref()) {
-                return Ok(false);
+            match self.advance(block)? {
+                Moved::Some(len) => moved += len,
+                Moved::End => return Poll::Ready(Ok(HalfEnd::Finished)),
+                Moved::NoBlock => self.line = Some(self.half.pool.line_up()),
             }
         }
-        future::yield_now().await;
+        // The others' turn.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether the receiver has room: for one that has proved itself, as far as is known; for others, by looking.
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_proved() {
+            self.half.to.may_write(context)
+        } else {
+            // An error shows in the writing as well.
+            self.half.to.poll_writable(context).map(drop)
+        }
+    }
+
+    fn is_proved(&self) -> bool {
+        self.taken >= PROOF
+    }
+
+    /// The most that is moved at once.
+    fn limit(&self) -> usize {
+        if self.is_proved() { TURN } else { PIECE }
+    }
+
+    fn written(&mut self, len: usize, payload: usize) {
+        self.taken = self.taken.saturating_add(len);
+        self.half.pulse.touch();
+        if payload > 0 {
+            (self.half.moved)(payload);
+        }
+    }
+
+    /// The receiver took less than there was.
+    fn full(&mut self) {
+        self.taken = 0;
+        self.half.to.not_writable();
+    }
+
+    /// Moves what there is, once.
+    fn advance(&mut self, block: Option<Block>) -> Result<Moved, HalfEnd> {
+        let treatment = &self.half.treatment;
+        let splices = treatment.unwrap.is_none()
+            && treatment.recrypt.is_none()
+            && self.record.header_left == 0
+            && self.half.pipes.exist();
+        if splices
+            && block.is_none()
+            && let Some(pipe) = self.half.pipes.take(self.is_proved())
+        {
+            return self.splice(pipe);
+        }
+        self.copy(block)
+    }
+
+    /// Through a pipe.
+    fn splice(&mut self, pipe: Pipe) -> Result<Moved, HalfEnd> {
+        let mut held = Held {
+            pipe: None,
+            pipes: self.half.pipes,
+            len: 0,
+            payload: 0,
+        };
+        let limit = self.limit();
+        let filled = if self.half.treatment.wrap {
+            self.fill_with_records(&pipe, &mut held, limit)
+        } else {
+            self.fill(&pipe, &mut held, limit)
+        };
+        held.pipe = Some(pipe);
+        match filled {
+            Ok(true) if held.len == 0 => return Ok(Moved::End),
+            Err(error) if held.len == 0 => return Err(HalfEnd::ReadFailed(error)),
+            // The kernel tells an error only once, and what came before it goes first.
+            Err(error) => self.failure = Some(error),
+            Ok(_) if held.len == 0 => return Ok(Moved::Some(0)),
+            Ok(_) => {}
+        }
+        self.held = Some(held);
+        Ok(Moved::Some(self.empty_pipe().map_err(HalfEnd::WriteFailed)?))
+    }
+
+    /// Fills the pipe with what there is; `true` at the end.
+    fn fill(&mut self, pipe: &Pipe, held: &mut Held<'_>, limit: usize) -> io::Result<bool> {
+        let from = self.half.from;
+        match pipe.fill(from.get_ref(), limit) {
+            Ok(0) => Ok(true),
+            Ok(len) => {
+                held.len = len;
+                held.payload = len;
+                // Fewer bytes than slots: so it was not the pipe that was full.
+                if len < pipe.slots().min(limit) && !from.is_closing() {
+                    from.not_readable();
+                }
+                Ok(false)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                from.not_readable();
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fills the pipe with records of what there is; `true` at the end.
+    fn fill_with_records(&mut self, pipe: &Pipe, held: &mut Held<'_>, limit: usize) -> io::Result<bool> {
+        let from = self.half.from;
+        let there = splice::readable_len(from.get_ref())?;
+        if there == 0 {
+            return match from.get_ref().peek(&mut [0]) {
+                Ok(len) => Ok(len == 0),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    from.not_readable();
+                    Ok(false)
+                }
+                Err(error) => Err(error),
+            };
+        }
+        let all = there <= limit;
+        let mut there = there.min(limit);
+        while there > 0 {
+            if self.record.left == 0 {
+                let len = there.min(record::MAX_PAYLOAD);
+                match pipe.write(&record::header(len)) {
+                    Ok(()) => {}
+                    Err(_) if held.len > 0 => break,
+                    Err(error) => return Err(error),
+                }
+                held.len += record::HEADER_LEN;
+                self.record.left = len;
+            }
+            match pipe.fill(from.get_ref(), self.record.left.min(there)) {
+                Ok(0) => break,
+                Ok(len) => {
+                    held.len += len;
+                    held.payload += len;
+                    self.record.left -= len;
+                    there -= len;
+                }
+                // The pipe has no slot left.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if all && there == 0 && !from.is_closing() {
+            from.not_readable();
+        }
         Ok(false)
     }
 
-    fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.from.get_ref().read(room) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
-    }
-
-    fn treat(&mut self, bytes: &mut [u8]) -> Result<Range<usize>, HalfEnd> {
-        self.pulse.touch();
-        let range = match &mut self.treatment.unwrap {
-            Some(unwrapper) => unwrapper.unwrap_in_place(bytes).map_err(|_| HalfEnd::BadRecord)?,
-            None => 0..bytes.len(),
-        };
-        if let Some((from, to)) = &mut self.treatment.recrypt {
-            recrypt(from, to, &mut bytes[range.clone()]);
-        }
-        Ok(range)
-    }
-
-    async fn write_all(&self, mut bytes: &[u8]) -> Result<(), HalfEnd> {
-        while !bytes.is_empty() {
-            match self.to.get_ref().write(bytes) {
+    /// Writes what is in the pipe, as far as there is room.
+    fn empty_pipe(&mut self) -> io::Result<usize> {
+        let Some(held) = &mut self.held else { return Ok(0) };
+        let Some(pipe) = &held.pipe else { return Ok(0) };
+        let mut written = 0;
+        while held.len > 0 {
+            match pipe.drain(self.half.to.get_ref(), held.len) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => {
-                    bytes = &bytes[len..];
-                    self.pulse.touch();
+                    held.len -= len;
+                    written += len;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.to.writable().await.map_err(HalfEnd::WriteFailed)?;
+                    self.full();
+                    return Ok(written);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(HalfEnd::WriteFailed(error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        let payload = held.payload;
+        self.held = None;
+        self.written(written, payload);
+        Ok(written)
     }
+}
+
+/// Part of what one writing gathers.
+#[derive(Clone, Copy, Debug)]
+enum Piece {
+    /// The last bytes of a record's header, and the payload it announces.
+    Header {
+        header: [u8; record::HEADER_LEN],
+        left: usize,
+        announces: usize,
+    },
+    /// Bytes of a block.
+    Payload { block: usize, start: usize, end: usize },
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match *self {
+            Piece::Header { left, .. } => left,
+            Piece::Payload { start, end, .. } => end - start,
+        }
+    }
+}
+
+type Blocks = heapless::Vec<Block, BLOCKS>;
+type Plan = heapless::Vec<Piece, { 2 * RECORDS }>;
+
+impl Flow<'_> {
+    /// Through blocks of the pool. What is in them stays in the socket too, until it is written.
+    fn copy(&mut self, block: Option<Block>) -> Result<Moved, HalfEnd> {
+        let Some(first) = block.or_else(|| self.half.pool.try_take()) else {
+            return Ok(Moved::NoBlock);
+        };
+        let mut blocks = Blocks::new();
+        // It has room for one.
+        let _ = blocks.push(first);
+        while blocks.len() < self.blocks
+            && let Some(block) = self.half.pool.try_take()
+            && blocks.push(block).is_ok()
+        {}
+        let from = self.half.from;
+        let room = blocks
+            .iter()
+            .map(|block| block.len())
+            .sum::<usize>()
+            .min(self.limit());
+        let there = match with_slices(&mut blocks, room, |room| splice::peek(from.get_ref(), room)) {
+            Ok(0) => return Ok(Moved::End),
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                from.not_readable();
+                return Ok(Moved::Some(0));
+            }
+            Err(error) => return Err(HalfEnd::ReadFailed(error)),
+        };
+        self.blocks = if there < room { 1 } else { BLOCKS };
+
+        let before = self.half.treatment.unwrap;
+        let (plan, payload) = self.treat(&mut blocks, there)?;
+        let whole: usize = plan.iter().map(Piece::len).sum();
+        let sent = match gather(&blocks, &plan, |pieces| {
+            splice::send(self.half.to.get_ref(), pieces)
+        }) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(HalfEnd::WriteFailed(error)),
+        };
+        let paid = self.commit(&plan, sent);
+        let taken = if sent == whole {
+            there
+        } else {
+            self.full();
+            self.take_back(payload - paid);
+            self.taken_for(paid, before, &mut blocks, there)?
+        };
+        if taken > 0 {
+            let forgotten = with_slices(&mut blocks, taken, |room| splice::forget(from.get_ref(), room));
+            forgotten.map_err(HalfEnd::ReadFailed)?;
+        }
+        if taken == there && there < room && !from.is_closing() {
+            from.not_readable();
+        }
+        self.written(sent, paid);
+        Ok(Moved::Some(taken))
+    }
+
+    /// Unwraps and recrypts `len` bytes of the blocks, and plans how they are written. Returns also how much payload that is.
+    fn treat(&mut self, blocks: &mut Blocks, len: usize) -> Result<(Plan, usize), HalfEnd> {
+        let treatment = &mut self.half.treatment;
+        let mut plan = Plan::new();
+        let mut whole = 0;
+        let mut record = self.record;
+        // The plan has room for all that four blocks can hold.
+        let mut add = |piece| plan.push(piece).is_ok();
+        if record.header_left > 0 {
+            add(Piece::Header {
+                header: record.header,
+                left: record.header_left,
+                announces: record.left,
+            });
+        }
+        let mut rest = len;
+        for (at, block) in blocks.iter_mut().enumerate() {
+            let len = rest.min(block.len());
+            rest -= len;
+            let bytes = &mut block[..len];
+            let payload = match &mut treatment.unwrap {
+                Some(unwrapper) => unwrapper.unwrap_in_place(bytes).map_err(|_| HalfEnd::BadRecord)?,
+                None => 0..len,
+            };
+            if let Some((off, on)) = &mut treatment.recrypt {
+                recrypt(off, on, &mut bytes[payload.clone()]);
+            }
+            whole += payload.len();
+            let mut start = payload.start;
+            while start < payload.end {
+                let mut end = payload.end;
+                if treatment.wrap {
+                    if record.left == 0 {
+                        let len = (end - start).min(record::MAX_PAYLOAD);
+                        add(Piece::Header {
+                            header: record::header(len),
+                            left: record::HEADER_LEN,
+                            announces: len,
+                        });
+                        record.left = len;
+                    }
+                    end = end.min(start + record.left);
+                    record.left -= end - start;
+                }
+                add(Piece::Payload {
+                    block: at,
+                    start,
+                    end,
+                });
+                start = end;
+            }
+        }
+        Ok((plan, whole))
+    }
+
+    /// Notes that the first `sent` bytes of the plan are written. Returns how much payload is among them.
+    fn commit(&mut self, plan: &Plan, mut sent: usize) -> usize {
+        let mut payload = 0;
+        for piece in plan {
+            if sent == 0 {
+                break;
+            }
+            let len = piece.len().min(sent);
+            sent -= len;
+            match *piece {
+                Piece::Header {
+                    header,
+                    left,
+                    announces,
+                } => {
+                    self.record = Record {
+                        header,
+                        header_left: left - len,
+                        left: announces,
+                    }
+                }
+                Piece::Payload { .. } => {
+                    payload += len;
+                    self.record.left = self.record.left.saturating_sub(len);
+                }
+            }
+        }
+        payload
+    }
+
+    /// The last `len` bytes were treated in vain.
+    fn take_back(&mut self, len: usize) {
+        if let Some((off, on)) = &mut self.half.treatment.recrypt {
+            for stream in [off, on] {
+                stream.step_back(len);
+            }
+        }
+    }
+
+    /// How many bytes of the socket make `payload` bytes of payload, which is less than all of it. Inside records, they have
+    /// to be looked at again: in the blocks they stand no longer as they were.
+    fn taken_for(
+        &mut self,
+        payload: usize,
+        before: Option<Unwrapper>,
+        blocks: &mut Blocks,
+        there: usize,
+    ) -> Result<usize, HalfEnd> {
+        let Some(mut unwrapper) = before else {
+            return Ok(payload);
+        };
+        let from = self.half.from;
+        with_slices(blocks, there, |room| splice::peek(from.get_ref(), room)).map_err(HalfEnd::ReadFailed)?;
+        let (mut taken, mut left, mut rest) = (0, payload, there);
+        for block in &*blocks {
+            let bytes = &block[..rest.min(block.len())];
+            rest -= bytes.len();
+            taken += unwrapper
+                .advance(bytes, &mut left)
+                .map_err(|_| HalfEnd::BadRecord)?;
+        }
+        self.half.treatment.unwrap = Some(unwrapper);
+        Ok(taken)
+    }
+}
+
+/// Does `work` with the first `len` bytes of the blocks.
+fn with_slices<T>(blocks: &mut Blocks, mut len: usize, work: impl FnOnce(&mut [IoSliceMut<'_>]) -> T) -> T {
+    let mut slices: heapless::Vec<IoSliceMut<'_>, BLOCKS> = heapless::Vec::new();
+    for block in blocks.iter_mut() {
+        let here = len.min(block.len());
+        len -= here;
+        if here > 0 {
+            // As many as there can be blocks.
+            let _ = slices.push(IoSliceMut::new(&mut block[..here]));
+        }
+    }
+    work(&mut slices)
+}
+
+/// Does `work` with all pieces of the plan.
+fn gather(
+    blocks: &Blocks,
+    plan: &Plan,
+    work: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut slices: heapless::Vec<IoSlice<'_>, { 2 * RECORDS }> = heapless::Vec::new();
+    for piece in plan {
+        let bytes = match piece {
+            Piece::Header { header, left, .. } => &header[record::HEADER_LEN - left..],
+            Piece::Payload { block, start, end } => &blocks[*block][*start..*end],
+        };
+        // As many as the plan has pieces.
+        let _ = slices.push(IoSlice::new(bytes));
+    }
+    if slices.is_empty() {
+        return Ok(0);
+    }
+    work(&slices)
+}
+
+async fn write_all(to: &Async<TcpStream>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let len = to.write_with(|mut socket| socket.write(bytes)).await?;
+        bytes = &bytes[len..];
+    }
+    Ok(())
 }
 
 /// Tells a receiver that there will be no more.

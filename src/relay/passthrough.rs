@@ -284,6 +284,7 @@ async fn splice(
         to,
         treatment: Treatment::default(),
         pool: &shared.pool,
+        pipes: &shared.pipes,
         pulse,
         moved: &moved,
     };

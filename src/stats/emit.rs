@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Stats;
 use super::session::SessionStats;
-use super::snapshot::{Address, Buffers, Bytes, Fronted, Sessions, Snapshot};
+use super::snapshot::{Address, Buffers, Bytes, Fronted, Pipes, Sessions, Snapshot};
 use crate::close::ConnectFailure;
 
 /// Takes a document apart into named values: written by JSON here, by ubus elsewhere. Inside an array names are empty.
@@ -102,6 +102,22 @@ impl Snapshot {
                 ("high_water", high_water),
                 ("waits", waits),
                 ("held", held),
+            ],
+        );
+        let Pipes {
+            count,
+            in_use,
+            high_water,
+            misses,
+        } = self.pipes;
+        uints(
+            out,
+            "pipes",
+            &[
+                ("count", count),
+                ("in_use", in_use),
+                ("high_water", high_water),
+                ("misses", misses),
             ],
         );
         uints(out, "memory", &[("rss_kib", self.rss_kib)]);
@@ -214,8 +230,7 @@ fn emit_session(session: &SessionStats, now: Instant, out: &mut dyn Emit) {
     uint(out, "age", session.age(now).as_secs());
     let (up, down) = (session.up(), session.down());
     bytes(out, Bytes { up, down });
-    // Every byte passes through this process so far.
-    out.str("route", "copy");
+    out.str("route", session.route());
 }
 
 fn emit_address(address: &Address, out: &mut dyn Emit) {

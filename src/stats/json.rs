@@ -129,7 +129,7 @@ mod tests {
             r#"{"version":"VERSION","uptime":93784,"clock":{"synced":true,"trusted":true,"refused":1,"last_offset_s":-86400},"#,
             r#""fronted":{"active":1,"total":1,"bytes":77,"failed":0},"sessions":{"active":1,"total":2,"peak":2},"#,
             r#""bytes":{"up":2048,"down":5001000},"#,
-            r#""buffers":{"size":16384,"count":64,"in_use":2,"high_water":5,"waits":1,"held":1},"memory":{"rss_kib":1536},"#,
+            r#""buffers":{"size":16384,"count":64,"in_use":2,"high_water":5,"waits":1,"held":1},"pipes":{"count":16,"in_use":1,"high_water":3,"misses":2},"memory":{"rss_kib":1536},"#,
             r#""dc":{"created":2,"active":1,"failed":1,"dc_closed":1,"dc_timeouts":0,"client_closed":0,"retries":1,"ipv6_fallbacks":1},"#,
             r#""closes":{"client_closed":0,"client_reset":0,"dc_closed":1,"dc_reset":0,"client_timeout":0,"#,
             r#""dc_timeout":0,"idle_timeout":0,"connect_failed":0,"unknown_dc":0,"limit":0,"quota":0,"expired":0,"#,

@@ -100,6 +100,18 @@ fn process(page: &mut Page, snapshot: &Snapshot) {
         "Times that a session had to wait for a buffer.",
         snapshot.buffers.waits,
     );
+    page.single_gauge("pipes", "Pipes that there may be.", snapshot.pipes.count);
+    page.single_gauge("pipes_in_use", "Pipes with bytes in them.", snapshot.pipes.in_use);
+    page.single_gauge(
+        "pipes_high_water",
+        "Pipes with bytes in them at most since the start.",
+        snapshot.pipes.high_water,
+    );
+    page.single_counter(
+        "pipe_misses_total",
+        "Times that a session copied because no pipe was free.",
+        snapshot.pipes.misses,
+    );
 }
 
 fn sessions(page: &mut Page, snapshot: &Snapshot) {

@@ -26,6 +26,7 @@ pub struct SessionStats {
     up: Cell<u64>,
     down: Cell<u64>,
     reason: Cell<Option<CloseReason>>,
+    spliced: Cell<bool>,
 }
 
 impl SessionStats {
@@ -56,6 +57,7 @@ impl SessionStats {
             up: Cell::new(0),
             down: Cell::new(0),
             reason: Cell::new(None),
+            spliced: Cell::new(false),
         })
     }
 
@@ -82,6 +84,16 @@ impl SessionStats {
         if !silent {
             raise(&self.dc.dc_closed);
         }
+    }
+
+    /// Its downloads pass through a pipe from here on.
+    pub fn spliced(&self) {
+        self.spliced.set(true);
+    }
+
+    /// How its downloads pass: `splice`, never in our memory, or `copy`.
+    pub fn route(&self) -> &'static str {
+        if self.spliced.get() { "splice" } else { "copy" }
     }
 
     /// Counts bytes passed from the client to the DC.

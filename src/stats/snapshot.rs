@@ -24,6 +24,8 @@ pub struct Outside {
     pub trusted: bool,
     /// The state of the buffer pool.
     pub buffers: Buffers,
+    /// The pipes.
+    pub pipes: Pipes,
     /// Resident memory.
     pub rss_kib: u64,
     /// The addresses of each DC and how they fare.
@@ -47,6 +49,19 @@ pub struct Buffers {
     pub waits: u64,
     /// How many of those in use keep what clients asked and no DC has answered yet.
     pub held: u64,
+}
+
+/// The pipes through which downloads pass in fast mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pipes {
+    /// How many there may be.
+    pub count: u64,
+    /// How many have bytes in them.
+    pub in_use: u64,
+    /// How many had at most.
+    pub high_water: u64,
+    /// How often a session copied because there was none for it.
+    pub misses: u64,
 }
 
 /// One address of a DC.
@@ -237,6 +252,8 @@ pub struct Snapshot {
     pub bytes: Bytes,
     /// The buffer pool.
     pub buffers: Buffers,
+    /// The pipes.
+    pub pipes: Pipes,
     /// Resident memory.
     pub rss_kib: u64,
     /// The sum over all DCs.
@@ -330,6 +347,7 @@ impl Stats {
                 down: self.down.get(),
             },
             buffers: outside.buffers,
+            pipes: outside.pipes,
             rss_kib: outside.rss_kib,
             dc: sum,
             ipv6_fallbacks: self.ipv6_fallbacks.get(),
@@ -419,6 +437,12 @@ pub(crate) fn example() -> Snapshot {
             high_water: 5,
             waits: 1,
             held: 1,
+        },
+        pipes: Pipes {
+            count: 16,
+            in_use: 1,
+            high_water: 3,
+            misses: 2,
         },
         rss_kib: 1536,
         addresses: BTreeMap::from([(

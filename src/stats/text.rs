@@ -51,6 +51,10 @@ pub fn stats(snapshot: &Snapshot) -> String {
     line(&"buffers_high_water", &snapshot.buffers.high_water);
     line(&"buffer_waits", &snapshot.buffers.waits);
     line(&"buffers_held", &snapshot.buffers.held);
+    line(&"pipes", &snapshot.pipes.count);
+    line(&"pipes_in_use", &snapshot.pipes.in_use);
+    line(&"pipes_high_water", &snapshot.pipes.high_water);
+    line(&"pipe_misses", &snapshot.pipes.misses);
     line(&"memory_rss_kib", &snapshot.rss_kib);
     line(&"config_reloads", &snapshot.config_reloads);
     line(&"config_rejected", &snapshot.config_rejected);

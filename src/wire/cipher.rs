@@ -56,12 +56,13 @@ impl fmt::Debug for StreamKey {
     }
 }
 
-/// One direction of one connection.
+/// One direction of one connection: a key and a place in its stream.
+///
+/// The round keys are derived anew for each call and live on its stack. That takes a few hundredths of the time of 1 KiB, and an
+/// idle session carries 56 bytes instead of two hundred to a thousand.
 #[derive(Clone)]
 pub struct Stream {
-    cipher: Aes256Enc,
-    /// The counter of the stream's first block.
-    first: u128,
+    key: StreamKey,
     position: u64,
 }
 
@@ -79,37 +80,26 @@ impl Stream {
 
     /// The stream at byte `position`.
     #[must_use]
-    #[inline(never)]
     pub fn at(key: &StreamKey, position: u64) -> Stream {
-        Stream {
-            cipher: Aes256Enc::new(&key.key.into()),
-            first: u128::from_be_bytes(key.iv),
-            position,
-        }
-    }
-
-    /// How many bytes it has handled.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// Goes to byte `position`.
-    pub fn seek(&mut self, position: u64) {
-        self.position = position;
+        Stream { key: *key, position }
     }
 
     /// Encrypts or decrypts `bytes` in place (in counter mode the two are the same) and moves on.
     #[inline(never)]
     pub fn apply(&mut self, bytes: &mut [u8]) {
+        let cipher = self.cipher();
         let mut keystream = NO_KEYSTREAM;
         let mut rest = bytes;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at_mut(rest.len().min(self.room()));
-            let at = self.fill(&mut keystream, piece.len());
+            let at = self.fill(&cipher, &mut keystream, piece.len());
             xor(piece, keystream.as_flattened().get(at..).unwrap_or_default());
             rest = after;
         }
+    }
+
+    fn cipher(&self) -> Aes256Enc {
+        Aes256Enc::new(&self.key.key.into())
     }
 
     /// The most bytes that one batch serves from here.
@@ -123,20 +113,18 @@ impl Stream {
     }
 
     /// Makes the keystream of the next `len` bytes, at most [`Stream::room`], and moves on. Returns where it begins.
-    fn fill(&mut self, keystream: &mut Keystream, len: usize) -> usize {
+    fn fill(&mut self, cipher: &Aes256Enc, keystream: &mut Keystream, len: usize) -> usize {
         let offset = self.offset();
         let blocks = keystream
             .get_mut(..(offset + len).div_ceil(BLOCK_LEN))
             .unwrap_or_default();
-        let mut counter = self
-            .first
-            .wrapping_add(u128::from(self.position / BLOCK_LEN as u64));
+        let first = u128::from_be_bytes(self.key.iv);
+        let mut counter = first.wrapping_add(u128::from(self.position / BLOCK_LEN as u64));
         for block in &mut *blocks {
             *block = counter.to_be_bytes();
             counter = counter.wrapping_add(1);
         }
-        self.cipher
-            .encrypt_blocks(Array::cast_slice_from_core_mut(blocks));
+        cipher.encrypt_blocks(Array::cast_slice_from_core_mut(blocks));
         self.position = self.position.wrapping_add(len as u64);
         offset
     }
@@ -171,12 +159,13 @@ fn xor(bytes: &mut [u8], keystream: &[u8]) {
 /// Takes one cipher off and puts the other on, in one pass over the bytes.
 #[inline(never)]
 pub fn recrypt(from: &mut Stream, to: &mut Stream, bytes: &mut [u8]) {
+    let (from_cipher, to_cipher) = (from.cipher(), to.cipher());
     let (mut off, mut on) = (NO_KEYSTREAM, NO_KEYSTREAM);
     let mut rest = bytes;
     while !rest.is_empty() {
         let (piece, after) = rest.split_at_mut(rest.len().min(from.room()).min(to.room()));
-        let off_at = from.fill(&mut off, piece.len());
-        let on_at = to.fill(&mut on, piece.len());
+        let off_at = from.fill(&from_cipher, &mut off, piece.len());
+        let on_at = to.fill(&to_cipher, &mut on, piece.len());
         xor(piece, off.as_flattened().get(off_at..).unwrap_or_default());
         xor(piece, on.as_flattened().get(on_at..).unwrap_or_default());
         rest = after;

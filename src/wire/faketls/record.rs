@@ -69,6 +69,29 @@ impl Unwrapper {
         Ok(payload)
     }
 
+    /// How many of `bytes` it takes to have `payload_left` bytes of payload, and goes just so far.
+    ///
+    /// # Errors
+    /// As [`Unwrapper::unwrap_in_place`].
+    pub fn advance(&mut self, bytes: &[u8], payload_left: &mut usize) -> Result<usize, BadRecord> {
+        let mut at = 0_usize;
+        while *payload_left > 0 && at < bytes.len() {
+            if self.left == 0 {
+                at = at.saturating_add(self.take_header(bytes.get(at..).unwrap_or_default())?);
+                continue;
+            }
+            let len = usize::from(self.left).min(bytes.len().saturating_sub(at));
+            let len = if self.skip { len } else { len.min(*payload_left) };
+            // `len` is at most `self.left`, so it fits.
+            self.left = self.left.saturating_sub(len as u16);
+            at = at.saturating_add(len);
+            if !self.skip {
+                *payload_left = payload_left.saturating_sub(len);
+            }
+        }
+        Ok(at)
+    }
+
     /// How many more bytes are sure to belong to the next `payload_len` bytes of payload and the headers before them.
     /// Reading no more than that never takes a byte of what follows.
     #[must_use]
@@ -171,6 +194,22 @@ mod tests {
         ] {
             assert_eq!(unwrap_in_pieces(bad, 1), Err(BadRecord), "{bad:02x?}");
             assert_eq!(unwrap_in_pieces(bad, 7), Err(BadRecord), "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn advancing_takes_just_what_a_payload_needs() {
+        let mut stream = b"\x14\x03\x03\x00\x01\x01".to_vec();
+        stream.extend(records(&[&[1; 10], b"", &[2; 54]]));
+        for len in 0..=64 {
+            let mut unwrapper = Unwrapper::default();
+            let taken = unwrapper.advance(&stream, &mut len.clone()).unwrap();
+            let (mut before, mut after) = (stream[..taken].to_vec(), stream[taken..].to_vec());
+            assert_eq!(
+                Unwrapper::default().unwrap_in_place(&mut before).unwrap().len(),
+                len
+            );
+            assert_eq!(unwrapper.unwrap_in_place(&mut after).unwrap().len(), 64 - len);
         }
     }
 

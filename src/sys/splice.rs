@@ -1,0 +1,124 @@
+//! Moving bytes without copying them, and looking at bytes without taking them.
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::pipe::{PipeFlags, SpliceFlags};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A pipe's two ends and its capacity in slots. A slot takes one fragment, however short: with TCP one segment's payload.
+#[derive(Debug)]
+pub struct Pipe {
+    out: OwnedFd,
+    into: OwnedFd,
+    slots: usize,
+}
+
+impl Pipe {
+    /// A new one of `size` bytes, or of the system's default size where that is not granted (fcntl(2), `F_SETPIPE_SZ`).
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new(size: usize) -> io::Result<Pipe> {
+        let (out, into) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let granted = rustix::pipe::fcntl_setpipe_size(&into, size);
+        let size = granted.or_else(|_| rustix::pipe::fcntl_getpipe_size(&into))?;
+        let slots = size / rustix::param::page_size();
+        Ok(Pipe { out, into, slots })
+    }
+
+    /// How many fragments it takes.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Takes at most `len` bytes out of a socket. Zero is the sender's end.
+    ///
+    /// # Errors
+    /// As splice(2); `WouldBlock` when the socket is empty or the pipe full.
+    pub fn fill(&self, from: &TcpStream, len: usize) -> io::Result<usize> {
+        splice(from.as_fd(), self.into.as_fd(), len)
+    }
+
+    /// Puts at most `len` bytes into a socket.
+    ///
+    /// # Errors
+    /// As splice(2); `WouldBlock` when the socket is full.
+    pub fn drain(&self, to: &TcpStream, len: usize) -> io::Result<usize> {
+        splice(self.out.as_fd(), to.as_fd(), len)
+    }
+
+    /// Puts these few bytes into the pipe, all or none.
+    ///
+    /// # Errors
+    /// As write(2); `WouldBlock` when the pipe is full.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        // Fewer than PIPE_BUF are written whole (pipe(7)).
+        again(|| rustix::io::write(&self.into, bytes)).map(drop)
+    }
+}
+
+fn splice(from: impl AsFd, to: impl AsFd, len: usize) -> io::Result<usize> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    again(|| rustix::pipe::splice(&from, None, &to, None, len, flags))
+}
+
+/// How many bytes can be read at once.
+///
+/// # Errors
+/// As ioctl(2), `FIONREAD`.
+pub fn readable_len(socket: &TcpStream) -> io::Result<usize> {
+    Ok(usize::try_from(rustix::io::ioctl_fionread(socket)?).unwrap_or(usize::MAX))
+}
+
+/// Copies what has arrived and leaves it where it is. Zero is the sender's end.
+///
+/// # Errors
+/// As recvmsg(2).
+pub fn peek(socket: &TcpStream, room: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    receive(socket, room, RecvFlags::PEEK)
+}
+
+/// Takes as many bytes as `room` has and forgets them (tcp(7), `MSG_TRUNC`). They must have arrived.
+///
+/// # Errors
+/// As recvmsg(2).
+pub fn forget(socket: &TcpStream, room: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    receive(socket, room, RecvFlags::TRUNC)
+}
+
+fn receive(socket: &TcpStream, room: &mut [IoSliceMut<'_>], flags: RecvFlags) -> io::Result<usize> {
+    if let [room] = room {
+        return again(|| rustix::net::recv(socket, &mut room[..], flags).map(|(_, len)| len));
+    }
+    again(|| {
+        let mut nothing = rustix::net::RecvAncillaryBuffer::default();
+        rustix::net::recvmsg(socket, room, &mut nothing, flags).map(|message| message.bytes)
+    })
+}
+
+/// Writes as much of all these as there is room for.
+///
+/// # Errors
+/// As sendmsg(2).
+pub fn send(socket: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL;
+    if let [bytes] = bytes {
+        return again(|| rustix::net::send(socket, bytes, flags));
+    }
+    again(|| {
+        let mut nothing = rustix::net::SendAncillaryBuffer::default();
+        rustix::net::sendmsg(socket, bytes, &mut nothing, flags)
+    })
+}
+
+fn again<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
