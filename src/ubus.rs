@@ -590,12 +590,12 @@ impl Connection<'_> {
         let mut notify = message::begin(Header {
             kind: message::kind::NOTIFY,
             seq: self.sequence,
-            peer: 0,
+            peer: self.object,
         });
         notify.put_u32(attr::OBJID, self.object);
         notify.put_str(attr::METHOD, name);
-        notify.put(attr::NO_REPLY, &[1]);
         notify.put(attr::DATA, &document.finish());
+        notify.put(attr::NO_REPLY, &[1]);
         self.send(notify);
     }
 

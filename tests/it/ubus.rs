@@ -1,5 +1,7 @@
 //! The object on the bus: what callers are told, what they cannot break, and that it comes back whatever the bus does.
 
+mod vectors;
+
 use crate::{SECRET, start};
 use mtrelay_test_support::client::End;
 use mtrelay_test_support::relay::Signal;
