@@ -8,6 +8,7 @@
     reason = "the ban on clocks and raw connects is for the relay; benches are the outside world"
 )]
 
+mod bus;
 mod load;
 mod meter;
 mod plain;
@@ -27,7 +28,7 @@ const LARGE_PIPE: usize = 1 << 20;
 
 type Case = (&'static str, fn(&str));
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     ("download", rate::downloads),
     ("upload", rate::uploads),
     ("syscalls", rate::syscalls),
@@ -36,6 +37,7 @@ const CASES: [Case; 8] = [
     ("busy-echo", session::echo_beside_downloads),
     ("idle", session::idle),
     ("stall", stall::stalled_readers),
+    ("ubus", bus::calls_beside_downloads),
 ];
 
 fn main() -> ExitCode {
