@@ -24,6 +24,7 @@ CONTENTS = {
     "./etc/capabilities/mtrelay.json": 0o644,
     "./etc/capabilities/mtrelay-raw.json": 0o644,
     "./etc/capabilities/mtrelay-admin.json": 0o644,
+    "./etc/seccomp/mtrelay.json": 0o644,
     "./usr/share/acl.d/mtrelay.json": 0o644,
 }
 
