@@ -10,7 +10,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 DENY_FLAGS := --workspace --config .deny.toml
 
-.PHONY: help run cross package test test-router test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors footprint bench
+.PHONY: help run cross package test test-router test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ cross: ## static binaries for routers in dist/bin; TARGET=mipsel_24kc (OpenWrt's
 
 package: ## packages for opkg and apk, and a feed's index, in dist; TARGET as with cross
 	$(PYTHON) openwrt/build/package.py --target '$(TARGET)'
+
+dialing: ## how long sessions wait at bad addresses, as the table of docs/dialing.md (needs root, for a network of its own)
+	$(CARGO) test --test it -- --ignored --nocapture dialing_table
 
 footprint: ## the size of the release binary, and its memory when idle
 	$(CARGO) build --release

@@ -44,6 +44,19 @@ fn a_good_reload_drops_no_session() {
 }
 
 #[test]
+fn a_reload_forgets_that_addresses_were_in_trouble() {
+    let refused = mtrelay_test_support::tcp::RefusedPort::new();
+    let dc = FakeDc::start(Script::Echo);
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).dc(2, &[refused.addr(), dc.addr()]));
+    echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
+    let cooling = |relay: &Relay| relay.get("/status").1.contains(r#""state":"cooling""#);
+    assert!(cooling(&relay));
+    relay.signal(Signal::HUP);
+    relay.wait_stat("config_reloads", |reloads| reloads == 1);
+    assert!(!cooling(&relay));
+}
+
+#[test]
 fn a_bad_reload_is_refused_whole() {
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr());

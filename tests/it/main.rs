@@ -15,6 +15,7 @@ mod daemon;
 mod endings;
 mod house;
 mod lists;
+mod netns;
 mod openings;
 mod privileges;
 mod probes;

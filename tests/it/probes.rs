@@ -81,9 +81,8 @@ impl Drop for Site {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn skipped<T>(why: &str) -> Option<T> {
-    eprintln!("skipped: {why}");
+    mtrelay_test_support::skipped(why);
     None
 }
 

@@ -352,3 +352,80 @@ fn a_dc_killed_under_200_sessions_leaves_none_stuck_and_counters_that_add_up() {
         (relay.fd_count() <= descriptors + 4).then_some(())
     });
 }
+
+/// Memory that a session leaves behind shows after thousands; `MTRELAY_TEST_SESSIONS` asks for another number.
+#[test]
+fn ten_thousand_sessions_against_a_flapping_dc_leave_nothing_behind() {
+    const CLIENTS: usize = 32;
+    let sessions = std::env::var("MTRELAY_TEST_SESSIONS").map_or(10_000, |n| n.parse().expect("a number"));
+    let dc = FakeDc::start(Script::ResPq);
+    let relay = start(&asking(&[dc.addr()]));
+    let run = |count: usize| {
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    for at in 0..count / CLIENTS {
+                        let mode = modes()[at % 4].clone();
+                        let client = Client::builder(mode, relay.addr(), SECRET, 2).connect();
+                        // What becomes of it is the DC's affair.
+                        let _ = client.map(|mut client| client.req_pq());
+                    }
+                });
+            }
+        });
+        relay.wait_stat("sessions_active", |active| active == 0);
+        relay.wait_for("descriptors to go", |relay| (relay.fd_count() < 40).then_some(()));
+        (relay.rss_kib(), relay.fd_count())
+    };
+    run(1_000);
+    let (rss, descriptors) = run(1_000);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let after = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let moods = [
+                rude(40, Step::Reset),
+                Script::ResPq,
+                Script::Refuse,
+                Script::ResPq,
+                rude(40, Step::Close),
+            ];
+            for mood in moods.iter().cycle() {
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                dc.set_script(mood.clone());
+                // Until the next thirty have come, or nobody does.
+                let seen = dc.count();
+                let begun = Instant::now();
+                while dc.count() < seen + 30 && begun.elapsed() < Duration::from_millis(300) {
+                    std::thread::park_timeout(Duration::from_millis(1));
+                }
+            }
+            dc.set_script(Script::ResPq);
+        });
+        let after = run(sessions);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        after
+    });
+    assert!(after.1 <= descriptors + 4, "{after:?}, before {descriptors}");
+    assert!(after.0 <= rss + 1024, "{after:?} KiB, before {rss}");
+    let of = |name: &str| relay.stat(name);
+    let sessions_in_all = of("sessions_total");
+    let closes: u64 = [
+        "dc_closed",
+        "dc_reset",
+        "client_closed",
+        "client_reset",
+        "connect_failed",
+    ]
+    .iter()
+    .map(|reason| of(&format!("close_{reason}")))
+    .sum();
+    assert_eq!(closes, sessions_in_all);
+    assert!(
+        of("direct_dc_retries") > 0 && of("connect_failed_refused") > 0,
+        "it did flap"
+    );
+    assert_eq!(of("direct_dc_connections_active"), 0);
+    assert_eq!(of("buffers_in_use"), 0);
+}
