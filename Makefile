@@ -10,7 +10,11 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 DENY_FLAGS := --workspace --config .deny.toml
 
-.PHONY: help run cross package test test-router test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+SECONDS ?= 15
+
+.PHONY: help run cross package fuzz test test-router test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +48,21 @@ dialing: ## how long sessions wait at bad addresses, as the table of docs/dialin
 footprint: ## the size of the release binary, and its memory when idle
 	$(CARGO) build --release
 	tests/bench/footprint $(TARGET_DIR)/release/mtrelay
+
+# libFuzzer needs a C++ compiler. Its instrumentation is unstable in rustc; the sanitizers look for what `unsafe` does, of
+# which there is none on the way of a peer's bytes.
+fuzz: $(CARGO_FUZZ) ## every fuzz target for SECONDS=15 each, from its seeds and what was found before
+	@command -v c++ >/dev/null || { echo 'fuzz: libFuzzer needs a C++ compiler (apt-get install g++)' >&2; exit 1; }
+	@export RUSTC_BOOTSTRAP=1; \
+	for target in $$($(CARGO_FUZZ) list --fuzz-dir tests/fuzz); do \
+		mkdir -p tests/fuzz/corpus/$$target && \
+		$(CARGO_FUZZ) run --fuzz-dir tests/fuzz --sanitizer none --target-dir '$(abspath $(TARGET_DIR))/fuzz' $$target \
+			tests/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=512 -print_final_stats=1 -verbosity=0 || exit; \
+	done
+
+$(CARGO_FUZZ):
+	$(CARGO) install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --root '$(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)'
 
 lint: lint-fmt lint-clippy lint-deny lint-doc ## format, clippy, dependencies and their licences, documentation
 

@@ -61,6 +61,12 @@ pub async fn serve_within(listener: Async<TcpListener>, snapshot: Rc<dyn Fn() ->
     Server::new(snapshot, limits).run(listener).await;
 }
 
+/// Whether `head` is a whole request that would be answered with a page or with a reason why there is none.
+#[must_use]
+pub fn is_understood(head: &[u8]) -> bool {
+    matches!(parse(head), Parsed::Request(_))
+}
+
 struct Server {
     snapshot: Rc<dyn Fn() -> Snapshot>,
     limits: Limits,

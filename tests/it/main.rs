@@ -13,6 +13,7 @@ mod bugs;
 mod check_net;
 mod daemon;
 mod endings;
+mod fuzz_seeds;
 mod house;
 mod lists;
 mod netns;
