@@ -1,6 +1,7 @@
 //! AES-256-CTR with a 128-bit big-endian counter: the only code that runs once for every relayed byte.
 //!
-//! The counter mode is our own loop around the block cipher: both ciphers of a direction meet in one pass over the bytes.
+//! The keystream comes from the ctr crate in batches. Adding it to the bytes is our own loop, in which both ciphers of a
+//! direction meet in one pass: the crate's own goes byte by byte in a program that is optimised for size.
 //! The functions are deliberately not generic: generic code is compiled where it is used, at that crate's optimisation
 //! level, while this crate is always compiled at level 3. That decides the relay's speed on a router without AES
 //! instructions, so keep it so.
@@ -10,8 +11,13 @@
 )]
 
 use aes::Aes256Enc;
-use aes::cipher::{Array, BlockCipherEncrypt as _, KeyInit as _};
+use aes::cipher::{Array, InnerIvInit as _, KeyInit as _, StreamCipherCore as _, StreamCipherSeekCore as _};
 use core::fmt;
+use ctr::CtrCore;
+use ctr::flavors::Ctr128BE;
+
+/// AES-256 in counter mode, one block after the other.
+type Blocks = CtrCore<Aes256Enc, Ctr128BE>;
 
 /// An AES block.
 const BLOCK_LEN: usize = 16;
@@ -87,19 +93,19 @@ impl Stream {
     /// Encrypts or decrypts `bytes` in place (in counter mode the two are the same) and moves on.
     #[inline(never)]
     pub fn apply(&mut self, bytes: &mut [u8]) {
-        let cipher = self.cipher();
+        let mut cipher = self.cipher();
         let mut keystream = NO_KEYSTREAM;
         let mut rest = bytes;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at_mut(rest.len().min(self.room()));
-            let at = self.fill(&cipher, &mut keystream, piece.len());
+            let at = self.fill(&mut cipher, &mut keystream, piece.len());
             xor(piece, keystream.as_flattened().get(at..).unwrap_or_default());
             rest = after;
         }
     }
 
-    fn cipher(&self) -> Aes256Enc {
-        Aes256Enc::new(&self.key.key.into())
+    fn cipher(&self) -> Blocks {
+        Blocks::inner_iv_init(Aes256Enc::new(&self.key.key.into()), &self.key.iv.into())
     }
 
     /// The most bytes that one batch serves from here.
@@ -113,18 +119,13 @@ impl Stream {
     }
 
     /// Makes the keystream of the next `len` bytes, at most [`Stream::room`], and moves on. Returns where it begins.
-    fn fill(&mut self, cipher: &Aes256Enc, keystream: &mut Keystream, len: usize) -> usize {
+    fn fill(&mut self, cipher: &mut Blocks, keystream: &mut Keystream, len: usize) -> usize {
         let offset = self.offset();
         let blocks = keystream
             .get_mut(..(offset + len).div_ceil(BLOCK_LEN))
             .unwrap_or_default();
-        let first = u128::from_be_bytes(self.key.iv);
-        let mut counter = first.wrapping_add(u128::from(self.position / BLOCK_LEN as u64));
-        for block in &mut *blocks {
-            *block = counter.to_be_bytes();
-            counter = counter.wrapping_add(1);
-        }
-        cipher.encrypt_blocks(Array::cast_slice_from_core_mut(blocks));
+        cipher.set_block_pos(u128::from(self.position / BLOCK_LEN as u64));
+        cipher.write_keystream_blocks(Array::cast_slice_from_core_mut(blocks));
         self.position = self.position.wrapping_add(len as u64);
         offset
     }
@@ -159,13 +160,13 @@ fn xor(bytes: &mut [u8], keystream: &[u8]) {
 /// Takes one cipher off and puts the other on, in one pass over the bytes.
 #[inline(never)]
 pub fn recrypt(from: &mut Stream, to: &mut Stream, bytes: &mut [u8]) {
-    let (from_cipher, to_cipher) = (from.cipher(), to.cipher());
+    let (mut from_cipher, mut to_cipher) = (from.cipher(), to.cipher());
     let (mut off, mut on) = (NO_KEYSTREAM, NO_KEYSTREAM);
     let mut rest = bytes;
     while !rest.is_empty() {
         let (piece, after) = rest.split_at_mut(rest.len().min(from.room()).min(to.room()));
-        let off_at = from.fill(&from_cipher, &mut off, piece.len());
-        let on_at = to.fill(&to_cipher, &mut on, piece.len());
+        let off_at = from.fill(&mut from_cipher, &mut off, piece.len());
+        let on_at = to.fill(&mut to_cipher, &mut on, piece.len());
         xor(piece, off.as_flattened().get(off_at..).unwrap_or_default());
         xor(piece, on.as_flattened().get(on_at..).unwrap_or_default());
         rest = after;
