@@ -8,6 +8,7 @@ use mtrelay_test_support::relay::Signal;
 use mtrelay_test_support::tcp::RefusedPort;
 use mtrelay_test_support::ubus::{Frame, attr, kind, status};
 use mtrelay_test_support::{Client, FakeDc, FakeUbusd, Mode, Payload, Relay, RelayConfig, Script, Value};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
 
@@ -91,6 +92,45 @@ fn status_dcs_and_users_are_the_document_of_the_status_page() {
     let users = bus.at("users").list();
     assert_eq!(users[0].at("expires").str(), "2099-12-31");
     assert!(!bus.to_string().contains("0f1e2d3c"), "no secret: {bus}");
+}
+
+/// The names of all fields, those of counters by reason apart.
+fn names(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| names(value, found)),
+        Value::Table(fields) => {
+            for (name, value) in fields {
+                found.insert(name.clone());
+                if !matches!(name.as_str(), "closes" | "connect_failures" | "rejects") {
+                    names(value, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_in_the_documentation() {
+    let dc = FakeDc::start(Script::Echo);
+    let (bus, relay) = on_bus(RelayConfig::simple(SECRET, dc.addr()).option("link_port", 443));
+    let mut session = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    echoes(&mut session);
+    let mut caller = bus.client();
+    let page = include_str!("../../docs/ubus.md");
+    let words: BTreeSet<&str> = page.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let arguments = Value::table([("user", "test".into()), ("id", 2.into())]);
+    for method in ["status", "dcs", "users", "sessions", "link", "check"] {
+        let mut found = BTreeSet::new();
+        names(&caller.call(OBJECT, method, &arguments).good(), &mut found);
+        assert!(!found.is_empty(), "{method}");
+        for name in found {
+            assert!(
+                words.contains(name.as_str()),
+                "{method}: docs/ubus.md does not name {name}"
+            );
+        }
+    }
 }
 
 #[test]
