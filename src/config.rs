@@ -20,12 +20,12 @@ mod read;
 
 use crate::access::{Access, AddressSet};
 use crate::dc::{DcId, Table};
+use crate::map::Map;
 use cidr::Cidr;
 pub use date::{Date, month};
 use options::{DC_OPTIONS, RELAY_OPTIONS};
 pub use problem::{Problem, Severity};
 use read::Reader;
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -313,7 +313,7 @@ fn build(package: &Package, problems: &mut Vec<Problem>) -> Config {
         let text = format!("{what}, so nobody can connect (a user section with a name and a secret)");
         problems.push(Problem::warning(line, text));
     }
-    let mut seen = BTreeMap::new();
+    let mut seen = Map::default();
     for section in of_kind("dc") {
         dc(section, &mut config.dcs, &mut seen, problems);
     }
@@ -522,7 +522,7 @@ fn check_front(config: &Config, reader: &mut Reader<'_>) {
     }
 }
 
-fn dc(section: &Section, table: &mut Table, seen: &mut BTreeMap<DcId, usize>, problems: &mut Vec<Problem>) {
+fn dc(section: &Section, table: &mut Table, seen: &mut Map<DcId, usize>, problems: &mut Vec<Problem>) {
     let mut reader = Reader::new(Some(section), DC_OPTIONS, problems);
     for &line in &section.reopened {
         reader.error(

@@ -12,16 +12,17 @@
 //! | `main` | argv → exit code | `cli` |
 //! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `stats`' [`stats::Emit`] |
 //! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
-//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `wire` |
+//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `map`, `wire` |
 //! | [`access`] | allow and block lists: sets of addresses | nothing of ours |
 //! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
 //! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `access`, `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `reactor`, `sys` |
 //! | [`dial`] | connections to data centres: raced, remembered, kept warm | `close`, `dc`, `reactor`, `sys` |
 //! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `dc`, `dial`'s options, `close`, `wire`, `reactor`, `sys`, `stats`' [`stats::Emit`] |
+//! | `map` | a small sorted map | nothing of ours |
 //! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
 //! | [`dc`] | ids and addresses of data centres | nothing of ours |
 //! | [`close`] | the words for every ending | nothing of ours |
-//! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc` |
+//! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc`, `map` |
 //! | [`http`] | /stats /metrics /status | `stats::snapshot`, `reactor` |
 //! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats::snapshot`, [`stats::Emit`], `reactor`, `sys` |
 //! | [`syslog`] | the `log` facade → /dev/log or stderr | nothing of ours |
@@ -38,6 +39,7 @@ pub mod dc;
 pub mod dial;
 pub mod http;
 pub mod link;
+mod map;
 pub mod pool;
 pub mod probe;
 pub mod reactor;

@@ -12,11 +12,12 @@ use crate::dial::{self, DialOptions, attempts};
 use crate::reactor::{self, Async, Timer};
 use crate::stats::Emit;
 use crate::sys::{clock, socket};
-use smol::LocalExecutor;
 use smol::future::{self, FutureExt as _};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 use wire::cipher::Stream;
 use wire::obfuscated2::{DcInit, Tag};
@@ -95,49 +96,46 @@ pub fn run(table: &Table, options: &DialOptions, front: Option<&str>) -> Report 
     };
     let tried = table.iter().filter(|(id, own)| !test_server(*id, own));
     reactor::block_on(async {
-        let executor = LocalExecutor::new();
-        let tasks: Vec<_> = tried
-            .map(|(id, addresses)| executor.spawn(dc(id, addresses, options)))
-            .collect();
-        let front = front.map(|address| executor.spawn(try_front(address)));
-        let all = async {
-            let mut dcs = Vec::with_capacity(tasks.len());
-            for task in tasks {
-                dcs.push(task.await);
-            }
-            let front = match front {
-                Some(front) => Some(front.await),
-                None => None,
-            };
-            Report {
-                dcs,
-                clock_synchronised: clock::is_synchronised(),
-                front,
-            }
-        };
-        executor.run(all).await
+        let dcs = all(tried.map(|(id, addresses)| dc(id, addresses, options)));
+        let (dcs, fronts) = future::zip(dcs, all(front.into_iter().map(try_front))).await;
+        Report {
+            dcs,
+            clock_synchronised: clock::is_synchronised(),
+            front: fronts.into_iter().next(),
+        }
     })
     .expect("the system has descriptors for a reactor")
 }
 
 /// Tries every address of one data centre, all at once.
 pub async fn dc(id: DcId, addresses: &[SocketAddr], options: &DialOptions) -> DcReport {
-    let executor = LocalExecutor::new();
-    let tasks: Vec<_> = addresses
-        .iter()
-        .map(|&address| executor.spawn(try_address(id, address, options)))
-        .collect();
-    let all = async {
-        let mut tried = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            tried.push(task.await);
-        }
-        tried
-    };
+    let addresses = addresses.iter().map(|&address| try_address(id, address, options));
     DcReport {
         id,
-        addresses: executor.run(all).await,
+        addresses: all(addresses).await,
     }
+}
+
+/// Waits for all of them at once, and gives their outcomes in their order. Whichever wakes, all are looked at: they are dozens.
+fn all<'a, T: 'a>(
+    futures: impl Iterator<Item = impl Future<Output = T> + 'a>,
+) -> impl Future<Output = Vec<T>> {
+    let mut futures: Vec<Pin<Box<dyn Future<Output = T> + 'a>>> =
+        futures.map(|future| future.boxed_local()).collect();
+    let mut outcomes: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    future::poll_fn(move |context| {
+        for (future, outcome) in futures.iter_mut().zip(&mut outcomes) {
+            if outcome.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *outcome = Some(value);
+            }
+        }
+        if outcomes.iter().any(Option::is_none) {
+            return Poll::Pending;
+        }
+        Poll::Ready(outcomes.drain(..).flatten().collect())
+    })
 }
 
 /// Connects to one address and asks.

@@ -14,11 +14,11 @@ pub mod snapshot;
 pub mod text;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use crate::close::{CloseReason, ConnectFailure, Reject};
 use crate::dc::DcId;
+use crate::map::Map;
 
 pub use emit::Emit;
 pub use session::SessionStats;
@@ -46,8 +46,8 @@ pub struct Stats {
     config_reloads: Cell<u64>,
     config_rejected: Cell<u64>,
     ipv6_fallbacks: Cell<u64>,
-    dcs: RefCell<BTreeMap<DcId, Rc<DcStats>>>,
-    users: RefCell<BTreeMap<Box<str>, Rc<UserStats>>>,
+    dcs: RefCell<Map<DcId, Rc<DcStats>>>,
+    users: RefCell<Map<Box<str>, Rc<UserStats>>>,
     live: RefCell<Live>,
 }
 
@@ -132,10 +132,10 @@ impl Stats {
 
     /// Lists a DC before it is used, so that its series exist from the start.
     pub fn declare_dc(&self, id: DcId) {
-        self.dcs
-            .borrow_mut()
-            .entry(id)
-            .or_insert_with(|| Rc::new(DcStats::new(id)));
+        let mut dcs = self.dcs.borrow_mut();
+        if !dcs.contains_key(&id) {
+            dcs.insert(id, Rc::new(DcStats::new(id)));
+        }
     }
 
     /// The counters of a user, listed from now on. Names come from the config only, which bounds their number.
@@ -156,7 +156,7 @@ impl Stats {
 
     /// Lists only these users from now on, after a reload removed some. Their live sessions go on and stay in the totals.
     pub fn retain_users(&self, keep: impl Fn(&str) -> bool) {
-        self.users.borrow_mut().retain(|name, _| keep(name));
+        self.users.borrow_mut().retain(|name| keep(name));
     }
 
     /// Each listed user.
@@ -455,8 +455,8 @@ mod tests {
             stats
                 .users
                 .borrow()
-                .keys()
-                .map(|name| &**name)
+                .iter()
+                .map(|(name, _)| &**name)
                 .collect::<Vec<_>>(),
             ["stays"]
         );

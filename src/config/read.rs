@@ -8,7 +8,7 @@ use super::options::OptionSpec;
 use super::problem::Problem;
 use super::uci::{Item, Section, shown_name};
 use super::value::{self, Read};
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
             specs,
             problems,
         } = self;
-        let mut first_lines: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut first_lines: Map<&str, usize> = Map::default();
         for Item { name, list, line, .. } in items {
             let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
                 problems.push(Problem::warning(*line, unknown(name, kind, specs)));

@@ -10,8 +10,9 @@
 //! Promises: any text is read to its end without a panic, in time proportional to its length. Every mistake is
 //! reported, with its 1-based line. No message quotes a value: it may be a secret, also in the wrong place.
 
+use crate::map::Map;
+
 pub use super::problem::{Problem, Severity};
-use std::collections::BTreeMap;
 
 /// A file, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub fn parse(text: &str) -> (Package, Vec<Problem>) {
         ran_on: None,
         unclosed: None,
         package: Package::default(),
-        named: BTreeMap::new(),
+        named: Map::default(),
         open: Open::Nothing,
         problems: Vec::new(),
     };
@@ -94,7 +95,7 @@ struct Parser<'a> {
     unclosed: Option<usize>,
     package: Package,
     /// Named sections by their name.
-    named: BTreeMap<String, usize>,
+    named: Map<String, usize>,
     open: Open,
     problems: Vec<Problem>,
 }

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::read::{Reader, shown};
 use super::uci::Section;
 use super::{MAX_SESSIONS, non_zero, value};
-use std::collections::BTreeMap;
+use crate::map::Map;
 use wire::secret::{Form, Secret};
 
 /// A petabyte. In bytes it fits 64 bits many times over.
@@ -50,8 +50,8 @@ pub struct User {
 #[derive(Default)]
 pub(super) struct Users {
     pub(super) list: Vec<User>,
-    names: BTreeMap<String, usize>,
-    secrets: BTreeMap<[u8; 16], usize>,
+    names: Map<String, usize>,
+    secrets: Map<[u8; 16], usize>,
     /// Whether a section made no user. That there is none is then no news.
     pub(super) any_broken: bool,
 }

@@ -3,6 +3,7 @@
 use crate::config::{self, ClockSkew, Config, User as ConfiguredUser};
 use crate::dc::DcId;
 use crate::dial::{DialOptions, Dialer, PreferIpv6};
+use crate::map::Map;
 use crate::pool::BufferPool;
 use crate::relay::held::Holder;
 use crate::relay::opening::{self, Openings};
@@ -15,7 +16,6 @@ use crate::sys::clock;
 use crate::sys::process::Rights;
 use smol::LocalExecutor;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use wire::accept::Clock;
@@ -185,7 +185,7 @@ pub(super) fn clock(config: &Config) -> Clock {
 }
 
 /// When each user's access ends, for those whose does.
-pub(super) fn expiries(config: &Config) -> BTreeMap<String, String> {
+pub(super) fn expiries(config: &Config) -> Map<String, String> {
     let users = config.users.iter();
     users
         .filter_map(|user| Some((user.name.clone(), user.expires.as_ref()?.to_string())))

@@ -5,6 +5,7 @@ use crate::daemon::{Daemon, ReloadError, dial_options};
 use crate::dc::{DcId, Table};
 use crate::dial::health::Turn;
 use crate::link;
+use crate::map::Map;
 use crate::probe;
 use crate::reactor::Timer;
 use crate::stats::Emit;
@@ -12,7 +13,6 @@ use crate::stats::snapshot::Snapshot;
 use crate::sys::clock;
 use crate::ubus::{self, Check, Document, Failure, Notice, Notices, Service, Status};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ const MISTAKES_LEN: usize = 2048;
 pub(super) struct Bus {
     notices: Notices,
     /// The addresses that subscribers hold for down.
-    down: RefCell<BTreeSet<SocketAddr>>,
+    down: RefCell<Map<SocketAddr, ()>>,
 }
 
 /// Keeps the object on the bus.
@@ -50,8 +50,8 @@ impl Bus {
                 continue;
             }
             let news = match trouble {
-                Some(_) => down.insert(address),
-                None => down.remove(&address),
+                Some(_) => down.insert(address, ()).is_none(),
+                None => down.remove(&address).is_some(),
             };
             for id in concerned.filter(|_| news) {
                 self.notices.push(match trouble.map(|trouble| trouble.name()) {

@@ -2,13 +2,13 @@
 //!
 //! It owns all it holds, so that a page that is slow to send never holds up a counter.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Stats;
 use crate::close::{CloseReason, ConnectFailure, Reject};
 use crate::dc::DcId;
+use crate::map::Map;
 
 /// What the counters cannot know by themselves: the daemon fills it in for each snapshot.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +29,9 @@ pub struct Outside {
     /// Resident memory.
     pub rss_kib: u64,
     /// The addresses of each DC and how they fare.
-    pub addresses: BTreeMap<DcId, Vec<Address>>,
+    pub addresses: Map<DcId, Vec<Address>>,
     /// The last day of each user that has one, `YYYY-MM-DD`.
-    pub expires: BTreeMap<String, String>,
+    pub expires: Map<String, String>,
 }
 
 /// The buffer pool: `size` bytes × `count` is the ceiling of relay memory.
@@ -445,7 +445,7 @@ pub(crate) fn example() -> Snapshot {
             misses: 2,
         },
         rss_kib: 1536,
-        addresses: BTreeMap::from([(
+        addresses: Map::from_iter([(
             id(2),
             vec![
                 Address {
@@ -468,7 +468,7 @@ pub(crate) fn example() -> Snapshot {
                 },
             ],
         )]),
-        expires: BTreeMap::from([("family".to_owned(), "2030-12-31".to_owned())]),
+        expires: Map::from_iter([("family".to_owned(), "2030-12-31".to_owned())]),
     })
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The room, and the rooms it may look at besides itself.
-const RULES: [(&str, &[&str]); 18] = [
+const RULES: [(&str, &[&str]); 19] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -19,11 +19,11 @@ const RULES: [(&str, &[&str]); 18] = [
         "daemon",
         &[
             "access", "config", "relay", "dial", "http", "stats", "pool", "reactor", "sys", "close", "dc",
-            "link", "syslog", "probe", "ubus",
+            "link", "map", "syslog", "probe", "ubus",
         ],
     ),
     ("access", &[]),
-    ("config", &["access", "dc"]),
+    ("config", &["access", "dc", "map"]),
     ("link", &["config"]),
     (
         "relay",
@@ -32,7 +32,8 @@ const RULES: [(&str, &[&str]); 18] = [
     ("dial", &["close", "dc", "reactor", "sys"]),
     ("http", &["stats", "close", "reactor", "sys"]),
     ("ubus", &["stats", "reactor", "sys"]),
-    ("stats", &["close", "dc"]),
+    ("stats", &["close", "dc", "map"]),
+    ("map", &[]),
     ("pool", &[]),
     ("dc", &[]),
     ("close", &[]),
