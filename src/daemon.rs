@@ -291,6 +291,9 @@ impl Daemon {
                 .add(address, listener, self)
                 .map_err(StartError::System)?;
         }
+        self.listeners
+            .borrow()
+            .tune(&build::tuning(&self.current.borrow().config));
         if let Some(listener) = statistics {
             let address = listener
                 .local_addr()
@@ -433,6 +436,7 @@ impl Daemon {
             self.listeners.borrow_mut().add(address, listener, self)?;
         }
         self.listeners.borrow_mut().retain(&config.listen);
+        self.listeners.borrow().tune(&build::tuning(&config));
         syslog::set_level(log_level(&config, self.run.verbose));
         {
             let mut replay = self.shared.replay.borrow_mut();

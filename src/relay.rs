@@ -4,6 +4,7 @@
 //! the other before its end is passed on, and every session ends with exactly one [`CloseReason`].
 
 pub mod asking;
+pub mod course;
 pub mod half;
 pub mod held;
 pub mod isolate;
@@ -22,9 +23,10 @@ use crate::dial::{Connected, Dialer};
 use crate::pool::BufferPool;
 use crate::reactor::Async;
 use crate::stats::{SessionStats, Stats, UserStats};
-use crate::sys::{clock, socket};
+use crate::sys::clock;
 use asking::{Asked, Attempt, Loss, Question, Terms};
-use half::{Half, HalfEnd, Treatment};
+use course::{Course, Relayed};
+use half::{Half, Treatment};
 use held::Holder;
 use opening::{Openings, Outcome, Ticket};
 use passthrough::Front;
@@ -33,12 +35,12 @@ use pulse::{Pulse, Pulses};
 use replay::ReplayWindow;
 use settle::{Farewell, settle};
 use smol::LocalExecutor;
-use smol::future::{self, FutureExt as _};
+use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::Duration;
 use wire::accept::{Clock, Opening, Policy};
 use wire::cipher::Stream;
@@ -148,6 +150,8 @@ impl Shared {
     /// Runs a connection's task to its end, whatever happens in it.
     pub fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
         let stats = self.stats.clone();
+        // Boxed first: what wraps it would carry it twice.
+        let task = task.boxed_local();
         let isolated = async move { isolate::isolated(&stats, task).await };
         self.executor.spawn(isolated.boxed_local()).detach();
     }
@@ -282,28 +286,43 @@ impl Session {
             session.context.shared.log_unknown(dc);
             return settle(session.end(CloseReason::UnknownDc), Farewell::Finish).await;
         };
-        socket::tune(session.client.get_ref());
-        // Boxed, so that this memory is gone when the long part begins.
-        let reached = Box::pin(session.reach(dc, &addresses, *opening)).await;
-        let (dc, relayed) = match reached {
-            Ok(line) => {
-                let Line {
-                    dc, address, warm, ..
-                } = line;
-                let relayed = session.relay(&dc, address, line.question, line.attempt).await;
-                if relayed.reason.by() == Side::Dc && session.stats.up() > 0 && session.stats.down() == 0 {
-                    // It took a question and went without an answer: the next session had better ask elsewhere first.
-                    session.context.dialer.suspect(address, warm);
-                }
-                (Some(dc), relayed)
-            }
-            Err(unreached) => (unreached.dc, unreached.relayed),
-        };
-        if let (CloseReason::DcTimeout, Some(address)) = (relayed.reason, session.stats.addr()) {
-            session.context.dialer.timed_out(address);
+        let shared = session.context.shared.clone();
+        match session.reach(dc, &addresses, *opening).await {
+            // A task of its own, so that this one's memory is gone when the long part begins.
+            Ok(line) => shared.spawn(session.carry(line)),
+            Err(unreached) => session.part(unreached.dc, unreached.relayed).await,
         }
-        let executor = session.context.shared.executor.clone();
-        let connection = session.end(relayed.reason);
+    }
+
+    /// Moves bytes until both directions have ended, or the session is ended from outside.
+    async fn carry(self, line: Box<Line>) {
+        let dc = line.dc;
+        let (address, warm) = (line.address, line.warm);
+        let moved_up = |len| self.moved_up(len);
+        let moved_down = |len| {
+            if self.stats.down() == 0 {
+                self.context.dialer.answered(address);
+            }
+            self.stats.moved_down(len);
+            self.end_over_quota();
+        };
+        let mut course = self.course(&dc, line.question, line.attempt, [&moved_up, &moved_down]);
+        let relayed = poll_fn(|context| course.poll(context)).await;
+        drop(course);
+        if relayed.reason.by() == Side::Dc && self.stats.up() > 0 && self.stats.down() == 0 {
+            // It took a question and went without an answer: the next session had better ask elsewhere first.
+            self.context.dialer.suspect(address, warm);
+        }
+        Box::pin(self.part(Some(dc), relayed)).await;
+    }
+
+    /// Ends the session, and both connections as they deserve.
+    async fn part(self, dc: Option<Async<TcpStream>>, relayed: Relayed) {
+        if let (CloseReason::DcTimeout, Some(address)) = (relayed.reason, self.stats.addr()) {
+            self.context.dialer.timed_out(address);
+        }
+        let executor = self.context.shared.executor.clone();
+        let connection = self.end(relayed.reason);
         if let (Some(dc), Some(farewell)) = (dc, relayed.dc) {
             executor.spawn(settle(dc, farewell).boxed_local()).detach();
         }
@@ -313,7 +332,12 @@ impl Session {
     }
 
     /// Connects to the DC and asks it what the client asks, at one address after another until one answers.
-    async fn reach(&self, id: DcId, addresses: &[SocketAddr], opening: Opening) -> Result<Line, Unreached> {
+    async fn reach(
+        &self,
+        id: DcId,
+        addresses: &[SocketAddr],
+        opening: Opening,
+    ) -> Result<Box<Line>, Unreached> {
         let shared = &self.context.shared;
         let mut question = Question::new(opening, &shared.holder);
         let mut rounds = Rounds::default();
@@ -365,13 +389,13 @@ impl Session {
                 Asked::Failed(reason) => return Err(Unreached::failed(reason, dc)),
                 Asked::Ended(reason) => return Err(Unreached::just(reason)),
             }
-            return Ok(Line {
+            return Ok(Box::new(Line {
                 dc,
                 address,
                 warm,
                 question,
                 attempt,
-            });
+            }));
         }
     }
 
@@ -398,14 +422,14 @@ impl Session {
         dialing.or(ended).await
     }
 
-    /// Moves bytes until both directions have ended, or the session is ended from outside.
-    async fn relay(
-        &self,
-        dc: &Async<TcpStream>,
-        address: SocketAddr,
+    /// Both directions between the client and this DC, told of what they move.
+    fn course<'a>(
+        &'a self,
+        dc: &'a Async<TcpStream>,
         question: Question,
         attempt: Attempt,
-    ) -> Relayed {
+        [moved_up, moved_down]: [&'a dyn Fn(usize); 2],
+    ) -> Course<'a> {
         let shared = &self.context.shared;
         let half = |from, to, treatment, moved| Half {
             from,
@@ -416,14 +440,6 @@ impl Session {
             pulse: &self.pulse,
             moved,
         };
-        let moved_up = |len| self.moved_up(len);
-        let moved_down = |len| {
-            if self.stats.down() == 0 {
-                self.context.dialer.answered(address);
-            }
-            self.stats.moved_down(len);
-            self.end_over_quota();
-        };
         if attempt.fast && shared.pipes.exist() {
             self.stats.spliced();
         }
@@ -432,24 +448,16 @@ impl Session {
             recrypt: (!attempt.fast).then(|| (Stream::new(&attempt.down), Stream::new(&question.down))),
             wrap: question.mode == Mode::Ee,
         };
-        let up = async {
-            let finished = Box::pin(question.finish(attempt, dc, &shared.scratch)).await;
-            let (unwrap, from, to) = finished.map_err(HalfEnd::WriteFailed)?;
-            let up = Treatment {
+        let asking = Box::pin(async move {
+            let (unwrap, from, to) = question.finish(attempt, dc, &shared.scratch).await?;
+            Ok(Treatment {
                 unwrap,
                 recrypt: Some((from, to)),
                 wrap: false,
-            };
-            Ok(half(&self.client, dc, up, &moved_up).run().await)
-        };
-        let up = async { up.await.unwrap_or_else(|end| end) };
-        let down = half(dc, &self.client, down, &moved_down);
-
-        let course = Course::default();
-        let both = self.both(dc, up, down.run(), &course);
-        let ended = async { course.note(self.pulse.ended().await) };
-        both.or(ended).await;
-        course.end()
+            })
+        });
+        let up = half(&self.client, dc, Treatment::default(), moved_up);
+        Course::new(asking, up, half(dc, &self.client, down, moved_down))
     }
 
     fn moved_up(&self, len: usize) {
@@ -461,73 +469,6 @@ impl Session {
         if self.stats.is_over_quota() {
             self.pulse.end(CloseReason::Quota);
         }
-    }
-
-    /// Runs the two halves until both have ended, or one of them has ended the whole session.
-    async fn both(
-        &self,
-        dc: &Async<TcpStream>,
-        up: impl Future<Output = HalfEnd>,
-        down: impl Future<Output = HalfEnd>,
-        course: &Course,
-    ) {
-        let up = async {
-            match up.await {
-                HalfEnd::Finished => {
-                    course.note(CloseReason::ClientClosed);
-                    course.finish(dc, &course.dc);
-                }
-                HalfEnd::ReadFailed(error) => {
-                    course.note(client_failed(&error));
-                    course.dc.set(Some(Farewell::Reset));
-                    return Err(Over);
-                }
-                HalfEnd::BadRecord => {
-                    log::debug!("client={} sends no TLS records", self.pulse.client);
-                    course.note(CloseReason::Error);
-                    course.client.set(Some(Farewell::Finish));
-                    return Err(Over);
-                }
-                HalfEnd::WriteFailed(error) => {
-                    // The DC takes no more, but what it sent before must still reach the client; and the client must
-                    // not be stuck with bytes that nobody takes.
-                    course.note(dc_failed(&error));
-                    course.client.set(Some(farewell_after(&error)));
-                    self.pulse.half_closed();
-                    async {
-                        let _ = half::discard(&self.client).await;
-                    }
-                    .or(course.down_finished.raised())
-                    .await;
-                    return Ok(());
-                }
-            }
-            self.pulse.half_closed();
-            Ok(())
-        };
-        let down = async {
-            match down.await {
-                HalfEnd::Finished => {
-                    course.note(CloseReason::DcClosed);
-                    course.finish(&self.client, &course.client);
-                }
-                HalfEnd::ReadFailed(error) => {
-                    course.note(dc_failed(&error));
-                    course.client.set(Some(Farewell::Reset));
-                    return Err(Over);
-                }
-                HalfEnd::BadRecord => return Err(Over),
-                HalfEnd::WriteFailed(error) => {
-                    // The client takes no more, but what it sent before must still reach the DC.
-                    course.note(client_failed(&error));
-                    course.dc.set(Some(farewell_after(&error)));
-                }
-            }
-            self.pulse.half_closed();
-            course.down_finished.raise();
-            Ok(())
-        };
-        let _: Result<_, Over> = future::try_zip(up, down).await;
     }
 
     /// Counts and logs the end; the client's connection is all that is left.
@@ -603,79 +544,6 @@ impl Unreached {
     }
 }
 
-/// One half has ended the whole session.
-struct Over;
-
-/// What the two halves have found out so far.
-#[derive(Default)]
-struct Course {
-    /// The first end of all: the session's.
-    reason: Cell<Option<CloseReason>>,
-    /// What is still to be said to the client,
-    client: Cell<Option<Farewell>>,
-    /// and to the DC. Nothing where both directions ended with FIN.
-    dc: Cell<Option<Farewell>>,
-    down_finished: Flag,
-}
-
-/// How the relaying of a session ended.
-struct Relayed {
-    reason: CloseReason,
-    client: Option<Farewell>,
-    dc: Option<Farewell>,
-}
-
-impl Course {
-    fn note(&self, reason: CloseReason) {
-        if self.reason.get().is_none() {
-            self.reason.set(Some(reason));
-        }
-    }
-
-    /// Passes an end on. A reset is told only once: who met it in writing has taken the error, and the reader then sees
-    /// what looks like an orderly end.
-    fn finish(&self, receiver: &Async<TcpStream>, farewell: &Cell<Option<Farewell>>) {
-        if farewell.get() != Some(Farewell::Reset) {
-            half::finish(receiver);
-        }
-    }
-
-    fn end(&self) -> Relayed {
-        let reason = self.reason.get().unwrap_or(CloseReason::Error);
-        Relayed {
-            reason,
-            client: self.client.get(),
-            dc: self.dc.get(),
-        }
-    }
-}
-
-/// Something that happens once, and somebody who waits for it.
-#[derive(Default)]
-struct Flag {
-    raised: Cell<bool>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Flag {
-    fn raise(&self) {
-        self.raised.set(true);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn raised(&self) -> impl Future<Output = ()> + '_ {
-        std::future::poll_fn(|context| {
-            if self.raised.get() {
-                return Poll::Ready(());
-            }
-            self.waker.set(Some(context.waker().clone()));
-            Poll::Pending
-        })
-    }
-}
-
 fn client_failed(error: &io::Error) -> CloseReason {
     match error.kind() {
         ErrorKind::BrokenPipe => CloseReason::ClientClosed,
@@ -693,15 +561,5 @@ fn dc_failed(error: &io::Error) -> CloseReason {
         CloseReason::ClientReset => CloseReason::DcReset,
         CloseReason::ClientTimeout => CloseReason::DcTimeout,
         other => other,
-    }
-}
-
-/// What the other side is told when writing to this one failed. A peer that had closed before answers with a reset too,
-/// but then the kernel calls it a broken pipe.
-fn farewell_after(error: &io::Error) -> Farewell {
-    if error.kind() == ErrorKind::BrokenPipe {
-        Farewell::Finish
-    } else {
-        Farewell::Reset
     }
 }

@@ -14,6 +14,7 @@ use crate::relay::{Context, Shared, User};
 use crate::stats::Stats;
 use crate::sys::clock;
 use crate::sys::process::Rights;
+use crate::sys::socket::Tuning;
 use smol::LocalExecutor;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -76,6 +77,15 @@ pub(super) fn rights(config: &Config) -> Rights {
     Rights {
         low_ports: config.listen.iter().any(|own| (1..1024).contains(&own.port())),
         marks: config.fwmark.is_some(),
+    }
+}
+
+/// How clients' sockets are prepared.
+pub(super) fn tuning(config: &Config) -> Tuning {
+    Tuning {
+        notsent_lowat: config.notsent_lowat,
+        sndbuf: config.sndbuf,
+        congestion: config.congestion.clone(),
     }
 }
 

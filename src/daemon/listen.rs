@@ -4,7 +4,8 @@ use crate::close::Reject;
 use crate::daemon::Daemon;
 use crate::reactor::{Async, Timer};
 use crate::relay::{self, Taken};
-use crate::sys::{clock, socket};
+use crate::sys::clock;
+use crate::sys::socket::{self, Tuning};
 use smol::Task;
 use smol::future::{self, FutureExt as _};
 use std::io::{self, ErrorKind};
@@ -23,6 +24,7 @@ struct Listener {
     /// As the configuration has it, where the port may be zero.
     configured: SocketAddr,
     bound: SocketAddr,
+    socket: Rc<Async<TcpListener>>,
     task: Task<()>,
 }
 
@@ -57,13 +59,28 @@ impl Listeners {
         };
         let (bound, listener) = watch().map_err(|error: io::Error| format!("{configured}: {error}"))?;
         log::info!("listening on {bound}");
-        let accepting = accept(listener, daemon.clone());
+        let socket = Rc::new(listener);
+        let accepting = accept(socket.clone(), daemon.clone());
         self.0.push(Listener {
             configured,
             bound,
+            socket,
             task: daemon.shared.executor.spawn(accepting.boxed_local()),
         });
         Ok(())
+    }
+
+    /// Prepares what they accept from now on.
+    pub(super) fn tune(&self, tuning: &Tuning) {
+        for listener in &self.0 {
+            if let (Err(_), Some(name)) = (
+                socket::tune_accepted(listener.socket.get_ref(), tuning),
+                &tuning.congestion,
+            ) {
+                log::warn!("congestion '{name}': this kernel does not have it; the system's own is used");
+                return;
+            }
+        }
     }
 
     /// Those of `wanted` that there are not.
@@ -99,7 +116,7 @@ impl Listeners {
     }
 }
 
-async fn accept(listener: Async<TcpListener>, daemon: Rc<Daemon>) {
+async fn accept(listener: Rc<Async<TcpListener>>, daemon: Rc<Daemon>) {
     let mut resting = false;
     loop {
         match listener.read_with(socket::accept).await {

@@ -93,7 +93,7 @@ impl Half<'_> {
 }
 
 /// A half on its way.
-struct Flow<'a> {
+pub struct Flow<'a> {
     half: Half<'a>,
     held: Option<Held<'a>>,
     record: Record,
@@ -146,7 +146,9 @@ enum Moved {
 }
 
 impl<'a> Flow<'a> {
-    fn new(half: Half<'a>) -> Flow<'a> {
+    /// Before its first byte.
+    #[must_use]
+    pub fn new(half: Half<'a>) -> Flow<'a> {
         Flow {
             half,
             held: None,
@@ -158,7 +160,8 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<HalfEnd> {
+    /// Moves bytes until the direction ends, or nothing can be moved.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<HalfEnd> {
         self.pump(context).map(|end| end.unwrap_or_else(|end| end))
     }
 

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use wire::secret::Secret;
 
 /// How long the other direction lives on in silence when one has ended.
@@ -159,13 +159,18 @@ impl Pulse {
 
     /// Waits until the session is ended from outside.
     pub fn ended(&self) -> impl Future<Output = CloseReason> + '_ {
-        std::future::poll_fn(|context| match self.ended.get() {
-            Some(reason) => Poll::Ready(reason),
-            None => {
-                self.waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        })
+        std::future::poll_fn(|context| self.poll_ended(context))
+    }
+
+    /// Whether the session was ended from outside. If not, the task is woken when it is.
+    pub fn poll_ended(&self, context: &mut Context<'_>) -> Poll<CloseReason> {
+        if let Some(reason) = self.ended.get() {
+            return Poll::Ready(reason);
+        }
+        let waker = self.waker.take();
+        let known = waker.filter(|waker| waker.will_wake(context.waker()));
+        self.waker.set(known.or_else(|| Some(context.waker().clone())));
+        Poll::Pending
     }
 }
 

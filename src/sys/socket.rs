@@ -4,7 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -57,14 +57,14 @@ pub fn open(address: SocketAddr, bind_interface: Option<&str>, fwmark: Option<u3
     if let Some(name) = bind_interface {
         // The kernel would cut a longer name, and might then find another device.
         let bound = if name.len() < libc::IFNAMSIZ {
-            set(&socket, libc::SO_BINDTODEVICE, name.as_bytes())
+            set(&socket, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes())
         } else {
             Err(io::Error::from_raw_os_error(libc::ENODEV))
         };
         bound.map_err(|error| explain(&error, &format!("bind_interface '{name}'"), "CAP_NET_RAW"))?;
     }
     if let Some(mark) = fwmark {
-        set(&socket, libc::SO_MARK, &mark.to_ne_bytes())
+        set_u32(&socket, libc::SOL_SOCKET, libc::SO_MARK, mark)
             .map_err(|error| explain(&error, &format!("fwmark {mark:#x}"), "CAP_NET_ADMIN"))?;
     }
     Ok(socket)
@@ -124,6 +124,10 @@ pub fn outcome(socket: &TcpStream) -> io::Result<()> {
 /// No delay for small segments, and an end to connections whose peer is gone. Errors do not matter: the connection
 /// works without.
 pub fn tune(socket: &TcpStream) {
+    tune_any(socket);
+}
+
+fn tune_any(socket: impl AsFd + Copy) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
     let _ = sockopt::set_socket_keepalive(socket, true);
     let _ = sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE);
@@ -158,14 +162,63 @@ pub fn unacknowledged(socket: &TcpStream) -> usize {
     }
 }
 
-#[expect(unsafe_code, reason = "SO_MARK and SO_BINDTODEVICE have no safe wrapper")]
-fn set(socket: &OwnedFd, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+/// What clients' sockets hold and how they send: options that the accepted ones inherit from their listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Bytes that may wait unsent before the socket counts as full (tcp(7), `TCP_NOTSENT_LOWAT`).
+    pub notsent_lowat: Option<u32>,
+    /// Bytes of the send buffer, in place of the kernel's own choice.
+    pub sndbuf: Option<u32>,
+    /// The congestion control algorithm.
+    pub congestion: Option<String>,
+}
+
+/// Connections that may open with data (TCP Fast Open, RFC 7413) and are not accepted yet.
+const FAST_OPEN_QUEUE: u32 = 64;
+
+/// Prepares what `listener` will accept. Whoever is accepted needs no system call then.
+///
+/// # Errors
+/// When the kernel does not know the congestion control algorithm; the rest is done all the same.
+pub fn tune_accepted(listener: &TcpListener, tuning: &Tuning) -> io::Result<()> {
+    tune_any(listener);
+    // The kernel may have been built without it.
+    let _ = set_u32(listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE);
+    // Zero is the system's own again, after a reload.
+    let lowat = tuning.notsent_lowat.unwrap_or(0);
+    let _ = set_u32(listener, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, lowat);
+    if let Some(sndbuf) = tuning.sndbuf {
+        let _ = set_u32(listener, libc::SOL_SOCKET, libc::SO_SNDBUF, sndbuf);
+    }
+    match &tuning.congestion {
+        Some(name) => set(listener, libc::IPPROTO_TCP, libc::TCP_CONGESTION, name.as_bytes()),
+        None => Ok(()),
+    }
+}
+
+/// Bounds the send buffer (`SO_SNDBUF`; the kernel doubles it, for its own overhead).
+pub fn bound_send_buffer(socket: &TcpStream, bytes: u32) {
+    let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
+}
+
+/// Bounds the window that the peer may fill (tcp(7), `TCP_WINDOW_CLAMP`). The kernel's own growth of it begins anew when the
+/// bound is lifted with a large one.
+pub fn clamp_window(socket: &TcpStream, bytes: u32) {
+    let _ = set_u32(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes);
+}
+
+fn set_u32(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: u32) -> io::Result<()> {
+    set(socket, level, option, &value.to_ne_bytes())
+}
+
+#[expect(unsafe_code, reason = "these options have no safe wrapper")]
+fn set(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
     let len = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads `len` bytes of `value`.
     let done = unsafe {
         libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            socket.as_fd().as_raw_fd(),
+            level,
             option,
             value.as_ptr().cast(),
             len,
