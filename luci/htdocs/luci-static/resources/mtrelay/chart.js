@@ -1,6 +1,7 @@
 'use strict';
 'require baseclass';
 'require mtrelay.history as history';
+'require mtrelay.words as words';
 
 /*
  * The throughput of the last five minutes: two filled lines in an SVG that stretches with the page. The words around it are
@@ -68,7 +69,7 @@ function pathOf(run, name, top, closed) {
 return baseclass.extend({
 	/* A rate for people. */
 	rate: function(bytesPerSecond) {
-		return '%1024.1mB/s'.format(Math.max(0, Math.round(bytesPerSecond || 0)));
+		return words.technical('%1024.1mB/s'.format(Math.max(0, Math.round(bytesPerSecond || 0))));
 	},
 
 	/* Draws into the node. */
@@ -104,7 +105,7 @@ return baseclass.extend({
 			E('span', { 'class': 'mtrelay-top' }, [ this.rate(top) ])
 		]));
 		node.appendChild(E('div', { 'class': 'mtrelay-axis', 'dir': 'ltr' }, [
-			E('span', {}, [ _('5 minutes ago') ]), E('span', {}, [ _('now') ])
+			E('bdi', {}, [ _('5 minutes ago') ]), E('bdi', {}, [ _('now') ])
 		]));
 		node.appendChild(E('div', { 'class': 'mtrelay-legend' }, [
 			E('span', {}, [ E('i', { 'class': 'mtrelay-key mtrelay-down' }), _('Down'), ' ', E('b', {}, [ this.rate(last.down) ]) ]),

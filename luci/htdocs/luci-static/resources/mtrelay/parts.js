@@ -3,13 +3,12 @@
 'require poll';
 'require ui';
 'require mtrelay.daemon as daemon';
+'require mtrelay.words as words';
 
 /*
  * The pieces that the pages are made of. Text is always handed over inside of an array: LuCI makes text nodes of that, while a
  * bare string would be read as markup.
  */
-
-const RIGHT_TO_LEFT = [ 'ar', 'fa', 'he', 'ur' ];
 
 const ICONS = { good: '\u2713', note: '!', bad: '\u2715', idle: '\u2026' };
 
@@ -38,13 +37,11 @@ return baseclass.extend({
 	callout: callout,
 	setText: setText,
 
-	/* The root of a page: its style sheet, and the direction of the language, which LuCI's themes leave alone. */
+	/* The root of a page: its style sheet, and the direction of its language. */
 	page: function(children, name) {
-		const language = String(document.documentElement.lang || '').split('-')[0].toLowerCase();
-
 		return E('div', {
 			'class': 'mtrelay mtrelay-' + name,
-			'dir': RIGHT_TO_LEFT.indexOf(language) >= 0 ? 'rtl' : null
+			'dir': words.isRightToLeft() ? 'rtl' : null
 		}, [ E('link', { 'rel': 'stylesheet', 'href': L.resource('mtrelay/mtrelay.css') }) ].concat(children));
 	},
 
@@ -61,7 +58,7 @@ return baseclass.extend({
 	},
 
 	bytes: function(value) {
-		return typeof(value) === 'number' ? '%1024.1mB'.format(value) : '-';
+		return typeof(value) === 'number' ? words.technical('%1024.1mB'.format(value)) : '-';
 	},
 
 	/* At most one decimal: a rate is no exact count. */
@@ -73,7 +70,7 @@ return baseclass.extend({
 	},
 
 	duration: function(seconds) {
-		return typeof(seconds) === 'number' ? '%t'.format(seconds) : '-';
+		return typeof(seconds) === 'number' ? words.technical('%t'.format(seconds)) : '-';
 	},
 
 	/* A word of the daemon with what it means; mouse, keyboard and finger all get to it. */

@@ -4,6 +4,7 @@
 'require mtrelay.daemon as daemon';
 'require mtrelay.schema as schema';
 'require mtrelay.values as values';
+'require mtrelay.words as words';
 
 /*
  * Who can reach the relay: what kind of address the WAN has, whether a firewall lets the port in, and which host stands in the
@@ -144,20 +145,20 @@ return baseclass.extend({
 
 		switch (kindOf(four)) {
 		case 'public':
-			say('good', _('The WAN address %s is public: clients on the Internet can find this router.').format(four));
+			say('good', _('The WAN address %s is public: clients on the Internet can find this router.').format(words.technical(four)));
 			break;
 		case 'cgnat':
-			say('bad', _('The WAN address %s is shared by the provider among many customers (CGNAT): over IPv4 nobody on the Internet can reach this router. A public address from the provider, or IPv6, would help.').format(four));
+			say('bad', _('The WAN address %s is shared by the provider among many customers (CGNAT): over IPv4 nobody on the Internet can reach this router. A public address from the provider, or IPv6, would help.').format(words.technical(four)));
 			break;
 		case 'private':
-			say('note', _('The WAN address %s is private: another router stands in front of this one. Forward TCP port %d there to this router.').format(four, port));
+			say('note', _('The WAN address %s is private: another router stands in front of this one. Forward TCP port %d there to this router.').format(words.technical(four), port));
 			break;
 		default:
 			say('note', _('The router has no IPv4 address on the WAN.'));
 		}
 
 		if (kindOf(six) === 'public')
-			say('good', _('Over IPv6 the router is %s.').format(six));
+			say('good', _('Over IPv6 the router is %s.').format(words.technical(six)));
 
 		this.ports().forEach(function(each) {
 			if (option('open_wan') === '1')
@@ -169,11 +170,11 @@ return baseclass.extend({
 		});
 
 		if (endpoint.source === 'set')
-			say('good', _('Links and QR codes show %s, port %d.').format(endpoint.host, endpoint.port));
+			say('good', _('Links and QR codes show %s, port %d.').format(words.technical(endpoint.host), endpoint.port));
 		else if (endpoint.source === 'page')
-			say('note', _('Links and QR codes show %s, which only works at home. Set the name or address for links in Settings.').format(endpoint.host));
+			say('note', _('Links and QR codes show %s, which only works at home. Set the name or address for links in Settings.').format(words.technical(endpoint.host)));
 		else
-			say('note', _('Links and QR codes show %s, port %d. If that address changes, set a DDNS name in Settings.').format(endpoint.host, endpoint.port));
+			say('note', _('Links and QR codes show %s, port %d. If that address changes, set a DDNS name in Settings.').format(words.technical(endpoint.host), endpoint.port));
 
 		return found;
 	}

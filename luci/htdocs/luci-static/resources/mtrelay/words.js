@@ -57,7 +57,21 @@ function sideOf(reason) {
 
 const SETS = { closes: CLOSES, connect_failures: CONNECT_FAILURES, rejects: REJECTS };
 
+const RIGHT_TO_LEFT = [ 'ar', 'fa', 'he', 'ur' ];
+
 return baseclass.extend({
+	/* Whether the language of the page runs from right to left. LuCI's themes leave that to the pages. */
+	isRightToLeft: function() {
+		const language = String(document.documentElement.lang || '').split('-')[0].toLowerCase();
+
+		return RIGHT_TO_LEFT.indexOf(language) >= 0;
+	},
+
+	/* Numbers with units, addresses and dates keep their order inside of a sentence that runs the other way. */
+	technical: function(text) {
+		return this.isRightToLeft() ? '\u2066' + text + '\u2069' : String(text);
+	},
+
 	/* The words of a set in their order; those that only a newer daemon knows come last. */
 	ordered: function(set, counters) {
 		const known = Object.keys(SETS[set]);

@@ -245,7 +245,7 @@ function loadUsers(offset) {
 			], rows.map(function(row) {
 				return [
 					E('bdi', {}, [ String(row.name) ]), parts.count(row.active), parts.count(row.total), downUp(row),
-					parts.count(row.rejects), String(row.expires || '-')
+					parts.count(row.rejects), words.technical(row.expires || '-')
 				];
 			}), _('There is no user yet.'))
 		};
@@ -315,7 +315,7 @@ return view.extend({
 			cards.up.set(parts.bytes(at('bytes.up')), perMinute('up'));
 			cards.memory.set(at('memory.rss_kib') === null ? '-' : parts.bytes(at('memory.rss_kib') * 1024),
 				ceiling ? _('buffers: %d of %d in use').format(at('buffers.in_use'), at('buffers.count')) : '');
-			cards.uptime.set(parts.duration(at('uptime')), at('version') ? _('version %s').format(at('version')) : '');
+			cards.uptime.set(parts.duration(at('uptime')), at('version') ? _('version %s').format(words.technical(at('version'))) : '');
 		}
 
 		function showWords(status) {

@@ -8,6 +8,7 @@
 'require mtrelay.reach as reach';
 'require mtrelay.schema as schema';
 'require mtrelay.share as share';
+'require mtrelay.words as words';
 
 /* From so many on, a field to find one. */
 const SEARCHED_FROM = 10;
@@ -41,7 +42,7 @@ function limitsOf(section_id) {
 	}
 
 	if (expires)
-		said.push(_('until %s').format(expires));
+		said.push(_('until %s').format(words.technical(expires)));
 
 	return said.length ? said.join(', ') : _('none');
 }
