@@ -25,18 +25,25 @@ function milliseconds(value) {
 
 /* What `check` found: each address with the time of its connection and of the data centre's answer. */
 function resultTable(doc) {
+	const rows = daemon.rows(doc, 'addresses');
+	const good = rows.filter(function(row) { return !row.error; });
+
+	/* Without a list there is only what the daemon itself says. */
+	if (!rows.length)
+		return E('p', {}, [ String(doc.verdict || _('There was no address to try.')) ]);
+
 	return E('div', {}, [
-		doc.verdict ? E('p', {}, [ String(doc.verdict) ]) : '',
+		parts.badge(good.length === rows.length ? 'good' : (good.length ? 'note' : 'bad'), _('%d of %d addresses answer').format(good.length, rows.length)),
 		parts.table([
 			[ _('Address'), 4 ], [ _('Connected in') ], [ _('Answered in') ], [ _('Error'), 2 ]
-		], daemon.rows(doc, 'addresses').map(function(row) {
+		], rows.map(function(row) {
 			return [
 				E('bdi', { 'dir': 'ltr' }, [ String(row.address) ]),
 				milliseconds(row.connect_ms),
 				milliseconds(row.answer_ms),
 				row.error ? parts.term(String(row.error), words.meaning('connect_failures', row.error)) : parts.badge('good', _('none'))
 			];
-		}), _('There was no address to try.'))
+		}))
 	]);
 }
 
