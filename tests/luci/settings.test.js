@@ -45,9 +45,12 @@ test('saving what nobody touched changes nothing', async () => {
 	const before = await saved();
 
 	await world.open(page, 'settings');
+
+	// Saving asks UCI at its end, whatever there was to save.
+	const asked = page.waitForResponse(answer => /"uci","(get|changes)"/.test(answer.request().postData()));
+
 	await page.locator('.cbi-page-actions .cbi-button-save').click();
-	await page.waitForResponse(answer => answer.url().includes('/ubus'));
-	await page.waitForTimeout(500);
+	await asked;
 	assert.deepStrictEqual((await world.control('call', { object: 'uci', method: 'changes', args: {} })).changes, {});
 	assert.strictEqual(await saved(), before);
 });
@@ -125,6 +128,7 @@ test('statistics that are off stay off', async () => {
 	await world.open(page, 'settings');
 	await tab(page, 'service');
 	assert.strictEqual(await field(page, 'stats_listen').locator('input').first().inputValue(), '0');
+	await tab(page, 'general');
 	await fill(page, 'link_host', 'other.example.net');
 	await saveAndApply(page);
 	assert.match(await saved(), /option stats_listen '0?'\n/);

@@ -17,10 +17,10 @@ const saved = async () => (await world.control('export', {})).text;
 const rows = page => page.locator('tr[data-sid]');
 const dialogSave = page => page.locator('.modal .cbi-button-positive').click();
 
-// What a camera sees: the code drawn anew, eight dots a module, and read by a library that knows nothing of us.
+// What a camera sees: the code drawn anew, three dots a module, and read by a library that knows nothing of us.
 async function scan(page, mode) {
 	const picture = await page.locator(`.mtrelay-link[data-mode="${mode}"] svg`).evaluate(async svg => {
-		const size = svg.viewBox.baseVal.width * 8;
+		const size = svg.viewBox.baseVal.width * 3;
 		const copy = svg.cloneNode(true);
 
 		copy.setAttribute('width', size);

@@ -116,14 +116,14 @@ return baseclass.extend({
 
 				if (value !== spec.standard)
 					data.set(config, section_id, this.option, value);
-				else if (data.get(config, section_id, this.option) !== null)
+				else if (data.get(config, section_id, this.option))
 					data.unset(config, section_id, this.option);
 			};
 		}
 
 		if (spec.check) {
 			option.validate = function(section_id, value) {
-				return value === null || value === '' ? true : spec.check(String(value).trim());
+				return value === null || value === undefined || value === '' ? true : spec.check(String(value).trim());
 			};
 		}
 

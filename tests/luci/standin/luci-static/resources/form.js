@@ -17,7 +17,7 @@ const SECTION_PROPERTIES = [
 const OPTION_PROPERTIES = [
 	'default', 'placeholder', 'rmempty', 'optional', 'validate', 'datatype', 'modalonly', 'editable', 'password', 'readonly', 'retain',
 	'forcewrite', 'onchange', 'load', 'write', 'remove', 'cfgvalue', 'textvalue', 'renderWidget', 'width',
-	'map', 'section', 'option', 'title', 'description', 'tabName', 'keylist', 'vallist', 'deps', 'values', 'widgets'
+	'map', 'section', 'option', 'title', 'description', 'tabName', 'keylist', 'vallist', 'deps', 'values', 'widgets', 'frame'
 ];
 
 function strict(object, known, what) {
@@ -448,7 +448,7 @@ class GridSection extends Section {
 		this.children.filter(option => option.modalonly !== false).forEach(option => {
 			const copy = section.option(option.constructor, option.option, option.title, option.description);
 
-			Object.keys(option).filter(name => ![ 'map', 'section', 'values', 'widgets' ].includes(name)).forEach(name => { copy[name] = option[name]; });
+			Object.keys(option).filter(name => ![ 'map', 'section', 'values', 'widgets', 'frame' ].includes(name)).forEach(name => { copy[name] = option[name]; });
 		});
 
 		map.readonly = this.map.readonly;

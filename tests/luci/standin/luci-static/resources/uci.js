@@ -48,7 +48,7 @@ return baseclass.extend({
 		if (!section)
 			return null;
 
-		return option ? (section[option] === undefined ? null : section[option]) : section;
+		return option ? section[option] : section;
 	},
 
 	set: function(config, id, option, value) {

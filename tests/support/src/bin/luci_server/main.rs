@@ -190,9 +190,10 @@ impl Server {
     }
 
     /// What tests do to this world:
-    /// `reset`: all anew; `service {action}`; `open {dc, bytes}`: a session; `echo {session, bytes}`; `close {session}`;
+    /// `reset`: all anew; `service {action}`; `open {dc, bytes, secret}`: a session; `echo {session, bytes}`; `close {session}`;
     /// `script {place, name}`: what a data centre does; `log {lines}`; `uci {config, text}`: a file; `export {config}`: what was saved;
-    /// `instead {call: {answer | code | http | absent}}`: other answers; `calls`: what was called since.
+    /// `instead {call: {answer | code | http | absent}}`: other answers; `call {object, method, args}`: a call
+    /// past every access list; `calls`: what was called since.
     fn control(&mut self, name: &str, args: &Value) -> Result<Value, String> {
         let number = |name: &str| args[name].as_u64().unwrap_or(0);
         match name {
@@ -209,7 +210,9 @@ impl Server {
             },
             "open" => {
                 let dc = args["dc"].as_i64().unwrap_or(2) as i16;
-                let session = self.world.open(dc, number("bytes") as usize)?;
+                let session = self
+                    .world
+                    .open(args["secret"].as_str(), dc, number("bytes") as usize)?;
                 return Ok(json!({ "session": session }));
             }
             "echo" => self.world.echo(number("session"), number("bytes") as usize)?,
@@ -240,6 +243,20 @@ impl Server {
                 self.overrides = calls
                     .map(|(call, answer)| (call.clone(), answer.clone()))
                     .collect();
+            }
+            "call" => {
+                let object = args["object"].as_str().unwrap_or("mtrelay");
+                let method = args["method"].as_str().unwrap_or_default();
+                return match rpc::call(
+                    &self.logins["owner"],
+                    &mut self.world,
+                    object,
+                    method,
+                    &args["args"],
+                ) {
+                    rpc::Outcome::Done(answer) => Ok(answer),
+                    other => Err(format!("{object} {method}: {other:?}")),
+                };
             }
             "calls" => return Ok(std::mem::take(&mut self.calls).into()),
             _ => return Err(format!("no {name}")),

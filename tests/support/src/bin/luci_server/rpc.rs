@@ -97,7 +97,8 @@ fn overridden(instead: &Value) -> Outcome {
     }
 }
 
-fn call(login: &Login, world: &mut World, object: &str, method: &str, args: &Value) -> Outcome {
+/// Makes a call; whether the login may is asked before, but for UCI.
+pub(crate) fn call(login: &Login, world: &mut World, object: &str, method: &str, args: &Value) -> Outcome {
     match (object, method) {
         ("mtrelay", _) => world.call(method, args),
         ("uci", _) => uci(login, world, method, args),

@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mtrelay_test_support::fake_dc::FakeDc;
+use mtrelay_test_support::fake_ubusd::FakeUbusd;
 use mtrelay_test_support::relay::Signal;
-use mtrelay_test_support::{Client, Mode, Relay, Script};
+use mtrelay_test_support::rng::{Rng, fresh_seed};
+use mtrelay_test_support::{Client, Mode, Relay, Script, ubus};
 use serde_json::{Value, json};
 
 use crate::rpc::Outcome;
@@ -47,6 +49,7 @@ pub(crate) struct World {
     bin: String,
     /// The data centres, and where nobody listens.
     dcs: Vec<FakeDc>,
+    bus: FakeUbusd,
     port: u16,
     daemon: Option<Relay>,
     /// The lines of daemons that are gone.
@@ -59,9 +62,13 @@ pub(crate) struct World {
     pub(crate) uci: BTreeMap<String, Package>,
 }
 
+/// A port that nobody listens on. Links show it, so it has to be known before the daemon runs; it is taken from below those that the
+/// kernel hands out to clients, for between this look and the daemon's own one of them could take it.
 fn free_port() -> u16 {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    probe.local_addr().expect("it is bound").port()
+    let mut rng = Rng::new(fresh_seed());
+    let tried = std::iter::repeat_with(|| 10_000 + rng.below(20_000) as u16).take(1000);
+    let mut free = tried.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("there is a free port")
 }
 
 fn hex(bytes: [u8; 16]) -> String {
@@ -74,10 +81,12 @@ impl World {
     /// Data centres, a configuration for them, and no daemon yet.
     pub(crate) fn new(bin: &str) -> World {
         let port = free_port();
+        let bus = FakeUbusd::start();
         let mut text = format!(
             "config relay 'main'\n\tlist listen '127.0.0.1:{port}'\n\toption front_domain 'www.example.org'\n\
              \toption front_address '127.0.0.1:9'\n\toption link_host 'home.example.net'\n\
-             \toption stats_listen '127.0.0.1:0'\n\toption log_level 'debug'\n"
+             \toption stats_listen '127.0.0.1:0'\n\toption log_level 'debug'\n\toption ubus_socket '{}'\n",
+            bus.path().display()
         );
         let mut user = |name: &str, secret, more: &str| {
             let secret = hex(secret);
@@ -123,6 +132,7 @@ impl World {
         World {
             bin: bin.to_owned(),
             dcs,
+            bus,
             port,
             daemon: None,
             old_lines: Vec::new(),
@@ -148,6 +158,7 @@ impl World {
         if self.daemon.is_none() {
             let mut relay = Relay::spawn(&self.bin, &self.uci["mtrelay"].export(), &[]);
             relay.wait_listening(1, true);
+            self.bus.wait_object("mtrelay");
             self.daemon = Some(relay);
         }
     }
@@ -158,6 +169,7 @@ impl World {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.signal(Signal::TERM);
             daemon.wait_exit();
+            self.bus.wait_gone("mtrelay");
             self.old_lines.extend(daemon.log_lines());
         }
     }
@@ -167,20 +179,21 @@ impl World {
         self.daemon.as_ref()
     }
 
-    /// A call on the daemon's object.
-    pub(crate) fn call(&self, method: &str, _args: &Value) -> Outcome {
-        let Some(daemon) = &self.daemon else {
+    /// A call on the daemon's object, over the bus, as uhttpd makes it: with the login's id among the arguments.
+    pub(crate) fn call(&self, method: &str, args: &Value) -> Outcome {
+        let mut client = self.bus.client();
+        if client.lookup("mtrelay").is_err() {
             return Outcome::NoObject;
+        }
+        let mut fields = match to_bus(args) {
+            Some(ubus::Value::Table(fields)) => fields,
+            _ => Vec::new(),
         };
-        let (_, body) = daemon.get("/status");
-        let mut status: Value = serde_json::from_str(&body).expect("the daemon writes JSON");
-        let dcs = status["dcs"].take();
-        let users = status["users"].take();
-        match method {
-            "status" => Outcome::Done(status),
-            "dcs" => Outcome::Done(json!({ "dcs": dcs })),
-            "users" => Outcome::Done(json!({ "users": users })),
-            _ => Outcome::Code(3),
+        fields.push(("ubus_rpc_session".into(), ubus::Value::Str("owner".into())));
+        let answer = client.call("mtrelay", method, &ubus::Value::Table(fields));
+        match answer.status {
+            0 => Outcome::Done(serde_json::from_str(&answer.data.to_string()).expect("it writes JSON")),
+            code => Outcome::Code(code),
         }
     }
 
@@ -196,10 +209,11 @@ impl World {
         }
     }
 
-    /// Opens a session of the first user, and moves these bytes there and back. Its number.
-    pub(crate) fn open(&mut self, dc: i16, bytes: usize) -> Result<u64, String> {
+    /// Opens a session with this secret or the first user's, and moves these bytes there and back. Its number.
+    pub(crate) fn open(&mut self, secret: Option<&str>, dc: i16, bytes: usize) -> Result<u64, String> {
+        let secret = secret.and_then(unhex).unwrap_or(FAMILY);
         let addr = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let client = Client::builder(Mode::Dd, addr, FAMILY, dc)
+        let client = Client::builder(Mode::Dd, addr, secret, dc)
             .connect()
             .map_err(|error| error.to_string())?;
         self.next_session += 1;
@@ -261,6 +275,27 @@ impl World {
         lines.extend(self.foreign_lines.iter().cloned());
         json!({ "log": lines })
     }
+}
+
+fn unhex(text: &str) -> Option<[u8; 16]> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()
+}
+
+/// What a browser sends, as uhttpd puts it on the bus. None: it has no such type.
+fn to_bus(value: &Value) -> Option<ubus::Value> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(yes) => ubus::Value::Bool(*yes),
+        Value::Number(number) => ubus::Value::Int(number.as_i64()?),
+        Value::String(text) => ubus::Value::Str(text.clone()),
+        Value::Array(values) => ubus::Value::Array(values.iter().filter_map(to_bus).collect()),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| Some((name.clone(), to_bus(value)?));
+            ubus::Value::Table(fields.iter().filter_map(field).collect())
+        }
+    })
 }
 
 /// How often the daemon said what became of a SIGHUP.

@@ -142,7 +142,8 @@ return view.extend({
 		o.rmempty = false;
 		o.textvalue = function(section_id) {
 			const id = uci.get('mtrelay', section_id, 'id');
-			return E('span', {}, [ id ? words.dcName(+id) : _('none') ]);
+			/* What a hand wrote into the file may be no number. */
+			return E('span', {}, [ schema.dc.id.check(String(id)) === true ? words.dcName(+id) : String(id || _('none')) ]);
 		};
 		[ 1, 2, 3, 4, 5, -1, -2, -3, -4, -5, 203, -203 ].forEach(function(id) { o.value(String(id), words.dcName(id)); });
 		o.validate = function(section_id, value) {

@@ -35,7 +35,7 @@ function general(s) {
 		const text = L.toArray(value).join(' ');
 
 		/* The same words in the same or in another order are no change. */
-		if (L.toArray(value).slice().sort().join(' ') !== schema.relay.modes.standard || uci.get('mtrelay', section_id, 'modes') !== null)
+		if (L.toArray(value).slice().sort().join(' ') !== schema.relay.modes.standard || uci.get('mtrelay', section_id, 'modes'))
 			uci.set('mtrelay', section_id, 'modes', text);
 	};
 	o.validate = function() { return true; };
