@@ -5,6 +5,7 @@ PYTHON ?= python3
 TARGET ?=
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mtrelay
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+LUCI_ENV = CACHE='$(CACHE)' MTRELAY_BIN='$(abspath $(TARGET_DIR))/debug/mtrelay' LUCI_SERVER_BIN='$(abspath $(TARGET_DIR))/debug/luci_server'
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
@@ -14,7 +15,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := $(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 SECONDS ?= 15
 
-.PHONY: help run cross package fuzz test test-router test-rust test-genuine lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
+.PHONY: help run cross package fuzz test test-router test-rust test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +24,7 @@ run: ## build the relay and run it: a fresh secret, its link and its QR code
 	$(CARGO) build --release
 	$(TARGET_DIR)/release/mtrelay run
 
-test: test-rust test-genuine test-router ## everything that proves the relay; installs what it needs by itself
+test: test-rust test-genuine test-router test-luci ## everything that proves the relay; installs what it needs by itself
 
 test-rust: ## the tests in Rust: units, documentation, the relay against a fake data centre
 	$(CARGO) test --workspace
@@ -35,6 +36,14 @@ test-genuine: ## TDLib and Telethon through the relay, and the vectors they are 
 
 test-router: ## the packages, the service's script, installing and removing, in a scratch router
 	PYTHON='$(PYTHON)' tests/router/run
+
+test-luci: ## LuCI's page in headless Chromium, against the true daemon; LUCI_SRC=… for LuCI's own runtime
+	$(CARGO) build --workspace --bins
+	$(LUCI_ENV) tests/luci/run
+
+screenshots: ## pictures of the page in dist/screenshots: every tab, theme and scheme; LUCI_SRC=… for LuCI's own themes
+	$(CARGO) build --workspace --bins
+	$(LUCI_ENV) tests/luci/run screenshots '$(abspath dist)/screenshots'
 
 cross: ## static binaries for routers in dist/bin; TARGET=mipsel_24kc (OpenWrt's names) for one
 	$(PYTHON) openwrt/build/cross.py --target '$(TARGET)'

@@ -16,6 +16,7 @@ mod endings;
 mod fuzz_seeds;
 mod house;
 mod lists;
+mod luci;
 mod netns;
 mod openings;
 mod privileges;

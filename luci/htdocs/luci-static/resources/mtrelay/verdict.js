@@ -146,7 +146,9 @@ function notes(status, dcs) {
 	};
 	const at = function(path) { return daemon.at(status, path); };
 
-	if (at('clock.synced') === false) {
+	const clock = at('clock.trusted') === null ? at('clock.synced') : at('clock.trusted');
+
+	if (clock === false) {
 		note('note', _('Clock not set yet: the router does not know the time. ee links work all the same; expiry dates wait for it.'));
 	}
 	else if (at('clock.refused') > CLOCK_REFUSALS) {
@@ -159,6 +161,12 @@ function notes(status, dcs) {
 
 	if (at('config.rejected') > 0)
 		note('note', _('A changed configuration was refused, and the one before it stayed in use. The log says which line is wrong.'));
+
+	if (at('fronted.failed') > 0)
+		note('note', _('The website of the front domain could not be reached %d times. Strangers then see silence.').format(at('fronted.failed')));
+
+	if (at('panics') > 0)
+		note('note', _('The relay ended %d sessions by a fault of its own. The log says more.').format(at('panics')));
 
 	if (at('buffers.waits') > 0 && at('buffers.in_use') !== null && at('buffers.in_use') >= at('buffers.count'))
 		note('note', _('All relay memory is in use, sessions wait for it. More buffers in Settings would help.'));

@@ -247,7 +247,13 @@ class View extends Base {
 		const button = (kind, text, handler) => handler ? E('button', {
 			'class': 'btn cbi-button cbi-button-' + kind,
 			'disabled': readonly ? '' : null,
-			'click': ev => { ev.preventDefault(); handler.call(this, ev).catch(() => {}); }
+			'click': ev => {
+				const pressed = ev.currentTarget;
+
+				ev.preventDefault();
+				pressed.disabled = true;
+				handler.call(this, ev).catch(() => {}).finally(() => { pressed.disabled = readonly; });
+			}
 		}, [ text ]) : '';
 
 		return this.handleSave || this.handleSaveApply || this.handleReset ? E('div', { 'class': 'cbi-page-actions' }, [

@@ -190,7 +190,8 @@ impl Server {
     }
 
     /// What tests do to this world:
-    /// `reset`: all anew; `service {action}`; `open {dc, bytes, secret}`: a session; `echo {session, bytes}`; `close {session}`;
+    /// `reset`: all anew; `service {action}`; `open {dc, bytes, secret}` or
+    /// `open {dc, up, down}`: a session; `echo {session, bytes}`; `close {session}`;
     /// `script {place, name}`: what a data centre does; `log {lines}`; `uci {config, text}`: a file; `export {config}`: what was saved;
     /// `instead {call: {answer | code | http | absent}}`: other answers; `call {object, method, args}`: a call
     /// past every access list; `calls`: what was called since.
@@ -210,9 +211,13 @@ impl Server {
             },
             "open" => {
                 let dc = args["dc"].as_i64().unwrap_or(2) as i16;
-                let session = self
-                    .world
-                    .open(args["secret"].as_str(), dc, number("bytes") as usize)?;
+                let session = match args["down"].as_u64() {
+                    Some(down) => self.world.look(dc, number("up") as usize, down as usize)?,
+                    None => {
+                        let secret = args["secret"].as_str();
+                        self.world.open(secret, dc, number("bytes") as usize)?
+                    }
+                };
                 return Ok(json!({ "session": session }));
             }
             "echo" => self.world.echo(number("session"), number("bytes") as usize)?,

@@ -8,7 +8,7 @@ use mtrelay_test_support::fake_dc::FakeDc;
 use mtrelay_test_support::fake_ubusd::FakeUbusd;
 use mtrelay_test_support::relay::Signal;
 use mtrelay_test_support::rng::{Rng, fresh_seed};
-use mtrelay_test_support::{Client, Mode, Relay, Script, ubus};
+use mtrelay_test_support::{Client, Mode, Relay, Script, Then, ubus};
 use serde_json::{Value, json};
 
 use crate::rpc::Outcome;
@@ -211,14 +211,32 @@ impl World {
 
     /// Opens a session with this secret or the first user's, and moves these bytes there and back. Its number.
     pub(crate) fn open(&mut self, secret: Option<&str>, dc: i16, bytes: usize) -> Result<u64, String> {
+        let session = self.connect(secret, dc)?;
+        self.echo(session, bytes)?;
+        Ok(session)
+    }
+
+    /// Opens a session that sends some bytes and is sent others, as when somebody looks at pictures. Its number.
+    pub(crate) fn look(&mut self, dc: i16, up: usize, down: usize) -> Result<u64, String> {
+        let source = Script::source(1, down as u64, Then::Stay);
+        self.dcs.iter().for_each(|each| each.set_script(source.clone()));
+        let session = self.connect(None, dc)?;
+        let client = self.sessions.get_mut(&session).expect("it was just opened");
+        let moved = client
+            .send(&vec![0x5a; up])
+            .map_err(|error| error.to_string())
+            .and_then(|()| client.recv_exact(down).map_err(|short| format!("{short:?}")));
+        self.dcs.iter().for_each(|each| each.set_script(Script::Echo));
+        moved.map(|_| session)
+    }
+
+    fn connect(&mut self, secret: Option<&str>, dc: i16) -> Result<u64, String> {
         let secret = secret.and_then(unhex).unwrap_or(FAMILY);
         let addr = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let client = Client::builder(Mode::Dd, addr, secret, dc)
-            .connect()
-            .map_err(|error| error.to_string())?;
+        let client = Client::builder(Mode::Dd, addr, secret, dc).connect();
         self.next_session += 1;
-        self.sessions.insert(self.next_session, client);
-        self.echo(self.next_session, bytes)?;
+        self.sessions
+            .insert(self.next_session, client.map_err(|error| error.to_string())?);
         Ok(self.next_session)
     }
 

@@ -65,6 +65,14 @@ function disguise(s) {
 	add(s, 'front', form.Value, 'front_address', _('Where strangers are sent'),
 		_('If the website is to be fetched from somewhere else. Empty: port 443 of the front domain.'));
 
+	add(s, 'front', form.Value, 'front_measure', _('Measure the website every so many seconds'),
+		_('So that our answers stay as long as those of the website. 0: never.'));
+
+	const o = add(s, 'front', form.ListValue, 'clock_trusted', _('Clock of the router'),
+		_('Whether times are judged by it. Set it to right if the time service of the router does not tell the kernel.'));
+
+	words(o, { auto: _('automatic: as the kernel says'), '1': _('is right'), '0': _('is not to be trusted') });
+
 	add(s, 'front', form.Value, 'clock_skew', _('Clock difference allowed, in seconds'),
 		_('How far the clock of a client may be off in an ee handshake. auto: 20 minutes behind to 10 minutes ahead once the router knows the time, anything before. 0: anything.'));
 
@@ -79,6 +87,8 @@ function access(s) {
 	add(s, 'access', form.Value, 'block_file', _('Block list file'), _('A file with more blocks to block, one a line.'));
 	add(s, 'access', form.Value, 'max_sessions', _('Sessions at once'), _('Of all users together. One device opens eight and more.'));
 	add(s, 'access', form.Value, 'max_sessions_per_ip', _('Sessions at once from one address'), _('0: no limit. All devices behind one router count together.'));
+	add(s, 'access', form.Flag, 'limit_lan', _('Limit the LAN too'),
+		_('One address takes at most an eighth of the places for connections that have not said who they are yet. Addresses of the LAN may take all, unless this is set: behind a tunnel or a forwarder, strangers seem to come from there.'));
 	add(s, 'access', form.DynamicList, 'proxy_protocol_from', _('Trusted balancers'),
 		_('Blocks of addresses whose PROXY protocol header is believed: a load balancer of yours in front of the relay. Leave it empty if there is none.'));
 }

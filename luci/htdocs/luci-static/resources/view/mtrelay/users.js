@@ -57,7 +57,12 @@ function liveCell(user, field) {
 }
 
 function traffic(user) {
-	return user ? parts.bytes(daemon.at(user, 'bytes.down')) + ' / ' + parts.bytes(daemon.at(user, 'bytes.up')) : '-';
+	if (!user)
+		return '-';
+
+	const moved = parts.bytes(daemon.at(user, 'bytes.down')) + ' / ' + parts.bytes(daemon.at(user, 'bytes.up'));
+
+	return user.quota ? moved + ', ' + _('%s of %s used').format(parts.bytes(user.quota_used), parts.bytes(user.quota)) : moved;
 }
 
 function byName(doc) {
