@@ -15,7 +15,9 @@ CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := $(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 SECONDS ?= 15
 
-.PHONY: help run cross package fuzz test test-router test-rust test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
+DURATION ?= 60
+
+.PHONY: help run cross package fuzz robustness soak test test-router test-rust test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +74,16 @@ fuzz: $(CARGO_FUZZ) ## every fuzz target for SECONDS=15 each, from its seeds and
 
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --root '$(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)'
+
+robustness: ## hostile acts against the release binary; writes the table of docs/robustness.md
+	$(CARGO) build --release
+	MTRELAY_BIN='$(abspath $(TARGET_DIR))/release/mtrelay' MTRELAY_TABLE='$(CURDIR)/docs/robustness.md' \
+		$(CARGO) test --test it -- --ignored --exact robustness::hostile_acts_cost_the_relay_nothing_that_stays
+
+soak: ## mixed load on the release binary for DURATION=60 seconds
+	$(CARGO) build --release
+	MTRELAY_BIN='$(abspath $(TARGET_DIR))/release/mtrelay' MTRELAY_SOAK_SECONDS=$(DURATION) \
+		$(CARGO) test --test it -- --nocapture --exact soak::memory_and_descriptors_stay_flat_under_mixed_load
 
 lint: lint-fmt lint-clippy lint-deny lint-doc ## format, clippy, dependencies and their licences, documentation
 

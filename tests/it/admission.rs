@@ -47,7 +47,7 @@ fn without_descriptors_accepting_rests_and_everything_else_goes_on() {
     raise_descriptors();
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 60);
-    let mut relay = Relay::spawn_with_descriptors(env!("CARGO_BIN_EXE_mtrelay"), &config.to_uci(), 64);
+    let mut relay = Relay::spawn_after("ulimit -n 64", env!("CARGO_BIN_EXE_mtrelay"), &config.to_uci());
     relay.wait_listening(config.listeners(), true);
     relay.wait_log("64 descriptors allowed");
     let addr = relay.addr();

@@ -125,15 +125,14 @@ impl Relay {
         Relay::spawn_command(command(bin), uci, arguments)
     }
 
-    /// As `spawn`, with so few descriptors that neither the daemon nor anyone but root can have more.
+    /// As `spawn`, in the place of a shell that has run `before`: limits, environment, a cgroup of its own.
     #[track_caller]
-    pub fn spawn_with_descriptors(bin: &str, uci: &str, descriptors: usize) -> Relay {
+    pub fn spawn_after(before: &str, bin: &str, uci: &str) -> Relay {
         let program = command(bin);
-        let mut limited = Command::new("sh");
-        let script = format!("ulimit -n {descriptors} && exec \"$@\"");
-        limited.args(["-c", &script, "sh"]).arg(program.get_program());
-        limited.args(program.get_args());
-        Relay::spawn_command(limited, uci, &[])
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{before} && exec \"$@\""), "sh"]);
+        shell.arg(program.get_program()).args(program.get_args());
+        Relay::spawn_command(shell, uci, &[])
     }
 
     /// The processor time that it has taken so far, in hundredths of a second.
