@@ -271,6 +271,55 @@ mod tests {
         );
     }
 
+    /// Any order of taking, waiting, giving up and giving back: never more blocks than there are, the line is served in
+    /// its order, and in the end nothing is lost.
+    #[test]
+    fn it_behaves_as_a_plain_line_does() {
+        for seed in 1..=300_u32 {
+            let mut state = seed;
+            let mut draw = |below: usize| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as usize % below
+            };
+            let count = 1 + draw(4);
+            let pool = BufferPool::new(count, 8);
+            let mut context = Context::from_waker(Waker::noop());
+            // Blocks in hand, and the line: each place of it has a future.
+            let (mut held, mut line) = (Vec::new(), Vec::new());
+            for step in 0..200 {
+                match draw(5) {
+                    0 => held.extend(pool.try_take()),
+                    1 => line.push(Box::pin(pool.take())),
+                    2 if !line.is_empty() => drop(line.remove(draw(line.len()))),
+                    3 if !held.is_empty() => drop(held.swap_remove(draw(held.len()))),
+                    _ => {}
+                }
+                // Whoever is polled and served must be the first of the line.
+                let mut served = Vec::new();
+                for (place, waiting) in line.iter_mut().enumerate() {
+                    if let Poll::Ready(block) = waiting.as_mut().poll(&mut context) {
+                        held.push(block);
+                        served.push(place);
+                    }
+                }
+                assert!(
+                    served.iter().copied().eq(0..served.len()),
+                    "seed {seed}, step {step}: {served:?}"
+                );
+                line.drain(..served.len());
+                assert_eq!(pool.levels().in_use, held.len(), "seed {seed}, step {step}");
+                assert!(held.len() <= count, "seed {seed}, step {step}");
+                assert!(
+                    line.is_empty() || held.len() == count,
+                    "seed {seed}, step {step}: idle blocks"
+                );
+            }
+            drop((line, held));
+            let all: Vec<_> = (0..=count).map(|_| pool.try_take()).collect();
+            assert_eq!(all.iter().flatten().count(), count, "seed {seed}");
+        }
+    }
+
     /// Polls a future once and expects it to be pending.
     trait MapPending: Future + Sized {
         async fn map_pending(self) {
