@@ -23,6 +23,7 @@ mod privileges;
 mod probes;
 mod retry;
 mod robustness;
+mod secrets;
 mod shapes;
 mod soak;
 mod transfers;
