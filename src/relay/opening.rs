@@ -340,8 +340,10 @@ pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket)
         {
             let begun = Rc::new(begun);
             visit.set(Some(begun.clone()));
-            begun.is_over().await;
-            if is_open() {
+            let site_has_spoken = begun.is_over().await;
+            if !site_has_spoken {
+                visit.set(None);
+            } else if is_open() {
                 reject(Reject::Timeout, None);
                 unfinished.set(true);
                 return Outcome::Gone;

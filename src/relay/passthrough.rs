@@ -60,9 +60,17 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// Waits until the site speaks or closes, before it was told anything.
-    pub async fn is_over(&self) {
-        let _ = self.site.readable().await;
+    /// Waits until the site speaks or closes, before it was told anything; `false` when the visit had to make room.
+    pub async fn is_over(&self) -> bool {
+        let site = async {
+            let _ = self.site.readable().await;
+            true
+        };
+        let ended = async {
+            self.pulse.ended().await;
+            false
+        };
+        ended.or(site).await
     }
 }
 
@@ -360,4 +368,27 @@ fn draw(end: usize) -> usize {
     let mut drawn = [0; 2];
     fill(&mut drawn);
     usize::from(u16::from_le_bytes(drawn)) % end.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_lead_to_a_listener_on_all_of_them() {
+        for (own, address, leads) in [
+            ("0.0.0.0:443", "127.0.0.9:443", true),
+            ("0.0.0.0:443", "127.0.0.9:444", false),
+            ("0.0.0.0:443", "192.0.2.1:443", false),
+            ("0.0.0.0:443", "[::ffff:127.0.0.1]:443", true),
+            ("127.0.0.1:443", "127.0.0.1:443", true),
+            ("127.0.0.1:443", "127.0.0.2:443", false),
+            ("192.0.2.1:443", "192.0.2.1:443", true),
+            ("[::]:443", "127.0.0.1:443", false),
+            ("[::]:443", "[2001:db8::1]:443", false),
+        ] {
+            let is = leads_to(own.parse().unwrap(), address.parse().unwrap());
+            assert_eq!(is, leads, "{own} {address}");
+        }
+    }
 }

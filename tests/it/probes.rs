@@ -396,20 +396,21 @@ fn a_name_that_turns_out_to_be_ours_is_refused_and_counted() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         free.local_addr().expect("it is bound").port()
     };
-    // Names of the loopback that the configuration cannot know to be ours.
-    let resolves = |name: &&str| {
-        let found = std::net::ToSocketAddrs::to_socket_addrs(&(*name, port));
-        found.is_ok_and(|mut found| found.any(|addr| addr.ip().is_loopback()))
+    // Names of this machine that the configuration cannot know to be ours.
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own = own.trim();
+    let resolves = |name: &&&str| {
+        let found = std::net::ToSocketAddrs::to_socket_addrs(&(**name, port));
+        let is_local = |ip: std::net::IpAddr| std::net::UdpSocket::bind((ip, 0)).is_ok();
+        found.is_ok_and(|mut found| found.all(|addr| is_local(addr.ip())))
     };
-    let Some(name) = ["ip6-localhost", "localhost.localdomain", "localhost4"]
-        .iter()
-        .find(|name| resolves(name))
-    else {
+    let names = [own, "ip6-localhost", "localhost.localdomain", "localhost4"];
+    let Some(name) = names.iter().find(resolves) else {
         return skipped("this system has one name only for itself").unwrap_or(());
     };
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr())
-        .listen(&[&format!("127.0.0.1:{port}"), &format!("[::1]:{port}")])
+        .listen(&[&format!("0.0.0.0:{port}"), &format!("[::]:{port}")])
         .option("front_address", format!("{name}:{port}"));
     let relay = start(&config);
     for before in 0..3 {
@@ -418,7 +419,7 @@ fn a_name_that_turns_out_to_be_ours_is_refused_and_counted() {
             bytes: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             finish: false,
         };
-        assert_eq!(visit(relay.addr(), &probe).bytes, []);
+        assert_eq!(visit(([127, 0, 0, 1], port).into(), &probe).bytes, []);
         relay.wait_stat("fronted_failed", |n| n == before + 1);
     }
     relay.wait_log("this relay itself");
@@ -429,6 +430,42 @@ fn a_name_that_turns_out_to_be_ours_is_refused_and_counted() {
         (relay.stat("reject_malformed"), relay.stat("fronted_total")),
         (3, 0)
     );
+}
+
+#[test]
+fn a_silent_crowd_does_not_become_a_crowd_at_the_front() {
+    let front = FakeFront::start(Answer {
+        after: 1,
+        bytes: b"hello".to_vec(),
+        then: Then::Stay,
+    });
+    let dc = FakeDc::start(Script::Echo);
+    let config = RelayConfig::simple(SECRET, dc.addr())
+        .modes("ee")
+        .option("front_address", front.addr())
+        .option("handshake_timeout", 60);
+    let relay = start(&config);
+    let silent: Vec<_> = (0..400)
+        .map(|_| TcpStream::connect(relay.addr()).expect("the relay accepts"))
+        .collect();
+    // Each of them gets a connection to the front in its turn, and the oldest goes.
+    front.wait_visits(400);
+    let open = |front: &FakeFront| {
+        front
+            .visits()
+            .iter()
+            .filter(|visit| visit.ended.is_none())
+            .count()
+    };
+    relay.wait_for("all but 64 to go", |_| (open(&front) <= 64).then_some(()));
+    let begun = Instant::now();
+    let mut user = Client::connect(Mode::ee(DOMAIN), relay.addr(), SECRET, 2);
+    user.send(b"hello").expect("the relay reads");
+    assert_eq!(user.recv_exact(5).expect("an echo"), b"hello");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    drop(silent);
+    relay.wait_stat("openings_active", |active| active == 0);
+    relay.wait_stat("fronted_active", |active| active == 0);
 }
 
 #[test]
