@@ -419,6 +419,7 @@ impl Daemon {
         for (name, changed) in [
             ("stats_listen", old.config.stats_listen != config.stats_listen),
             ("buffers", old.config.buffers != config.buffers),
+            ("seccomp", old.config.seccomp != config.seccomp),
             ("buffer_size", old.config.buffer_size != config.buffer_size),
             ("ubus_socket", old.config.ubus_socket != config.ubus_socket),
         ] {

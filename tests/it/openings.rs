@@ -407,6 +407,24 @@ fn http_and_replayed_hellos_see_the_front_too() {
 }
 
 #[test]
+fn a_hello_that_is_never_whole_is_the_site_s_to_judge() {
+    let whole = hello(&OTHER, DOMAIN, HelloKind::Kem).bytes;
+    for (finish, reason) in [(false, "timeout"), (true, "closed")] {
+        let bytes = &whole[..whole.len() / 2];
+        let (front, mut house) = fronted(bytes.len());
+        let mut socket = say(house.addr(), bytes);
+        if finish {
+            socket.shutdown(Shutdown::Write).expect("a connection");
+        }
+        let mut came = Vec::new();
+        socket.read_to_end(&mut came).expect("the front ends in order");
+        assert_eq!(came, TLS_ALERT);
+        assert_eq!(front.wait_ended(1)[0].bytes, bytes);
+        house.rejected(reason, 1);
+    }
+}
+
+#[test]
 fn noise_does_not_see_the_front() {
     let (front, mut house) = fronted(1);
     house.refuses("bad_secret", &[header(&OTHER, Tag::PADDED), garbage(64)]);
