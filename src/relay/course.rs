@@ -63,7 +63,7 @@ impl<'a> Course<'a> {
             dc: up.to,
             pulse: up.pulse,
             up: Up::Asking(asking, Some(up)),
-            down: Some(Flow::new(down)),
+            down: Some(Flow::new(down).clamping()),
             reason: None,
             client_farewell: None,
             dc_farewell: None,

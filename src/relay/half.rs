@@ -13,6 +13,7 @@ use crate::pool::{Block, BufferPool, Waiting};
 use crate::reactor::Async;
 use crate::relay::pipes::Pipes;
 use crate::relay::pulse::Pulse;
+use crate::sys::socket;
 use crate::sys::splice::{self, Pipe};
 use std::future::{Future as _, poll_fn};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
@@ -27,8 +28,12 @@ const TURN: usize = 256 * 1024;
 /// What is moved at once to a receiver that has not proved itself: half of the least room that a writable socket has with the
 /// default of `notsent_lowat`.
 const PIECE: usize = 8 * 1024;
-/// What a receiver takes to prove itself.
-const PROOF: usize = 128 * 1024;
+/// What a receiver takes to prove itself: twice what one that never reads takes into its own socket.
+const PROOF: usize = 256 * 1024;
+/// What a sender may have on its way to a receiver that has stalled for a second.
+const STALLED_WINDOW: u32 = 64 * 1024;
+/// No bound at all.
+const ANY_WINDOW: u32 = 1 << 30;
 /// Blocks that are filled at once.
 const BLOCKS: usize = 4;
 /// Records that four blocks of the largest size make, one of them begun before; and a header and a payload for each.
@@ -105,6 +110,18 @@ pub struct Flow<'a> {
     line: Option<Waiting>,
     /// How reading has failed, while there are still bytes to be written.
     failure: Option<io::Error>,
+    clamp: Clamp,
+}
+
+/// Whether the sender's window is bound.
+#[derive(Clone, Copy, Debug)]
+enum Clamp {
+    /// It never is.
+    Never,
+    /// It is not yet, or not any more.
+    Off,
+    /// The receiver has stalled, and not proved itself since.
+    On,
 }
 
 /// A pipe with bytes in it.
@@ -157,7 +174,16 @@ impl<'a> Flow<'a> {
             blocks: 1,
             line: None,
             failure: None,
+            clamp: Clamp::Never,
         }
+    }
+
+    /// When the receiver stalls, the sender's window is bound until it has proved itself again. What is on its way then
+    /// still comes, and no more.
+    #[must_use]
+    pub fn clamping(mut self) -> Flow<'a> {
+        self.clamp = Clamp::Off;
+        self
     }
 
     /// Moves bytes until the direction ends, or nothing can be moved.
@@ -169,7 +195,7 @@ impl<'a> Flow<'a> {
         let mut moved = 0;
         while moved < TURN {
             if self.held.is_some() {
-                ready!(self.half.to.may_write(context));
+                ready!(self.wait(|flow| flow.half.to.may_write(context)));
                 moved += self.empty_pipe().map_err(HalfEnd::WriteFailed)?;
                 continue;
             }
@@ -177,7 +203,7 @@ impl<'a> Flow<'a> {
                 return Poll::Ready(Err(HalfEnd::ReadFailed(error)));
             }
             ready!(self.half.from.may_read(context));
-            ready!(self.poll_room(context));
+            ready!(self.wait(|flow| flow.poll_room(context)));
             let block = match &mut self.line {
                 Some(line) => {
                     let block = ready!(Pin::new(line).poll(context));
@@ -197,9 +223,22 @@ impl<'a> Flow<'a> {
         Poll::Pending
     }
 
+    /// Asks for room, and sees to it that a sender whose receiver stalls is not let send ever more.
+    fn wait(&mut self, room: impl FnOnce(&mut Self) -> Poll<()>) -> Poll<()> {
+        let room = room(self);
+        if let Clamp::Off | Clamp::On = self.clamp {
+            self.half.pulse.wait_for_room(room.is_pending());
+            if self.half.pulse.is_stalled() && matches!(self.clamp, Clamp::Off) {
+                socket::clamp_window(self.half.from.get_ref(), STALLED_WINDOW);
+                self.clamp = Clamp::On;
+            }
+        }
+        room
+    }
+
     /// Whether the receiver has room: for one that has proved itself, as far as is known; for others, by looking.
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.is_proved() {
+        if self.is_trusted() {
             self.half.to.may_write(context)
         } else {
             // An error shows in the writing as well.
@@ -211,13 +250,28 @@ impl<'a> Flow<'a> {
         self.taken >= PROOF
     }
 
+    /// Whether the receiver has proved itself, and no harm is done if it disappoints.
+    fn is_trusted(&self) -> bool {
+        self.is_proved() && !(self.splices() && self.half.pipes.are_scarce())
+    }
+
+    /// Whether the bytes stay as they are.
+    fn splices(&self) -> bool {
+        let treatment = &self.half.treatment;
+        treatment.unwrap.is_none() && treatment.recrypt.is_none() && self.half.pipes.exist()
+    }
+
     /// The most that is moved at once.
     fn limit(&self) -> usize {
-        if self.is_proved() { TURN } else { PIECE }
+        if self.is_trusted() { TURN } else { PIECE }
     }
 
     fn written(&mut self, len: usize, payload: usize) {
         self.taken = self.taken.saturating_add(len);
+        if matches!(self.clamp, Clamp::On) && self.is_proved() {
+            socket::clamp_window(self.half.from.get_ref(), ANY_WINDOW);
+            self.clamp = Clamp::Off;
+        }
         self.half.pulse.touch();
         if payload > 0 {
             (self.half.moved)(payload);
@@ -232,12 +286,8 @@ impl<'a> Flow<'a> {
 
     /// Moves what there is, once.
     fn advance(&mut self, block: Option<Block>) -> Result<Moved, HalfEnd> {
-        let treatment = &self.half.treatment;
-        let splices = treatment.unwrap.is_none()
-            && treatment.recrypt.is_none()
+        if self.splices()
             && self.record.header_left == 0
-            && self.half.pipes.exist();
-        if splices
             && block.is_none()
             && let Some(pipe) = self.half.pipes.take(self.is_proved())
         {

@@ -30,6 +30,8 @@ pub struct Pulse {
     pulses: Rc<Pulses>,
     last: Cell<u32>,
     half_closed: Cell<bool>,
+    waits: Cell<bool>,
+    stalled: Cell<bool>,
     leaving_since: Cell<Option<u32>>,
     ended: Cell<Option<CloseReason>>,
     waker: Cell<Option<Waker>>,
@@ -45,6 +47,8 @@ impl Pulses {
             pulses: self.clone(),
             last: Cell::new(self.sweeps.get()),
             half_closed: Cell::new(false),
+            waits: Cell::new(false),
+            stalled: Cell::new(false),
             leaving_since: Cell::new(None),
             ended: Cell::new(None),
             waker: Cell::new(None),
@@ -63,6 +67,7 @@ impl Pulses {
             };
             let silent_s = now.wrapping_sub(pulse.last.get());
             let half_closed = pulse.half_closed.get() && silent_s > HALF_CLOSED_IDLE_S;
+            pulse.look_whether_stalled(silent_s);
             if half_closed || (idle_timeout_s > 0 && silent_s > idle_timeout_s) {
                 pulse.end(CloseReason::IdleTimeout);
             }
@@ -111,6 +116,30 @@ impl Pulse {
     /// A byte was moved.
     pub fn touch(&self) {
         self.last.set(self.pulses.sweeps.get());
+    }
+
+    /// The client's socket has no room for what the DC has sent, or has it again.
+    pub fn wait_for_room(&self, waits: bool) {
+        self.waits.set(waits);
+        if !waits {
+            self.stalled.set(false);
+        }
+    }
+
+    /// Whether it has had none for a second.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+
+    fn look_whether_stalled(&self, silent_s: u32) {
+        // The second sweep without a byte: a whole second at least.
+        if self.waits.get()
+            && silent_s >= 2
+            && !self.stalled.replace(true)
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
     }
 
     /// One direction has ended; the other may be silent for a minute now.

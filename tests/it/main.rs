@@ -26,6 +26,7 @@ mod robustness;
 mod secrets;
 mod shapes;
 mod soak;
+mod stalls;
 mod transfers;
 mod ubus;
 mod users;

@@ -167,6 +167,7 @@ fn sessions_come_in_bounded_pages() {
         ("test", "127.0.0.1", -3)
     );
     assert_eq!(one.at("address").str(), dc.addr().to_string());
+    assert_eq!(one.at("route").str(), "splice");
     assert_eq!(
         one.at("bytes"),
         &Value::table([("up", 12.into()), ("down", 12.into())])

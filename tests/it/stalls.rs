@@ -1,0 +1,135 @@
+//! Readers that are behind: what they hold, what they leave to the others, and that they get everything in the end.
+
+use crate::{SECRET, modes, start};
+use mtrelay_test_support::client::End;
+use mtrelay_test_support::fake_dc::Pace;
+use mtrelay_test_support::rng::Stream;
+use mtrelay_test_support::{Client, FakeDc, Payload, RelayConfig, Script, Then};
+use std::thread;
+
+const MIB: u64 = 1 << 20;
+
+/// Downloads `bytes` in each of `modes`, with every byte looked at.
+fn downloads(relay: std::net::SocketAddr, seed: u64, bytes: u64) {
+    for mode in modes() {
+        let mut client = Client::connect(mode.clone(), relay, SECRET, 2);
+        assert_eq!(
+            client.reader.stream_to_end(&mut Stream::new(seed)),
+            (bytes, End::Eof),
+            "{mode:?}"
+        );
+    }
+}
+
+#[test]
+fn without_pipes_downloads_are_copied() {
+    let dc = FakeDc::start(Script::source(1, 8 * MIB, Then::Close));
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("pipes", 0));
+    downloads(relay.addr(), 1, 8 * MIB);
+    assert_eq!((relay.stat("pipes"), relay.stat("pipes_high_water")), (0, 0));
+}
+
+#[test]
+fn pipes_of_any_size_will_do_and_go_back() {
+    for (pipes, size) in [(1, 4096), (4, 65_536), (2, 1 << 20)] {
+        let dc = FakeDc::start(Script::source(2, 8 * MIB, Then::Close));
+        let relay = start(
+            &RelayConfig::simple(SECRET, dc.addr())
+                .option("pipes", pipes)
+                .option("pipe_size", size),
+        );
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| downloads(relay.addr(), 2, 8 * MIB));
+            }
+        });
+        let most = relay.stat("pipes_high_water");
+        assert!((1..=pipes).contains(&most), "{most} of {pipes}");
+        assert_eq!(relay.stat("pipes_in_use"), 0);
+    }
+}
+
+/// Readers that have proved themselves and then stall keep what is in their pipes: three quarters of all at most.
+#[test]
+fn readers_that_stall_in_mid_stream_leave_pipes_to_the_others() {
+    const ALL: u64 = 32 * MIB;
+    let dc = FakeDc::start(Script::source(3, ALL, Then::Close));
+    let relay = start(
+        &RelayConfig::simple(SECRET, dc.addr())
+            .option("pipes", 4)
+            .option("buffers", 4),
+    );
+    let stalled: Vec<_> = modes()
+        .into_iter()
+        .cycle()
+        .take(12)
+        .map(|mode| {
+            let mut client = Client::connect(mode, relay.addr(), SECRET, 2);
+            let mut stream = Stream::new(3);
+            client.reader.expect_stream(&mut stream, 2 * MIB);
+            (client, stream)
+        })
+        .collect();
+    let before = std::cell::Cell::new(0);
+    relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
+    assert!(
+        relay.stat("pipes_in_use") <= 3,
+        "the last quarter is for sessions that drain"
+    );
+    assert!(relay.stat("buffers_in_use") == 0, "no block waits for a reader");
+    downloads(relay.addr(), 3, ALL);
+    for (mut client, mut stream) in stalled {
+        assert_eq!(
+            client.reader.stream_to_end(&mut stream),
+            (ALL - 2 * MIB, End::Eof)
+        );
+    }
+    assert_eq!(relay.wait_closes(16).len(), 16);
+    assert_eq!((relay.stat("pipes_in_use"), relay.stat("buffers_in_use")), (0, 0));
+}
+
+/// What was treated for a receiver that took less has to be treated again, at the right place of both ciphers and of the
+/// TLS records.
+#[test]
+fn a_dc_that_reads_slowly_gets_every_byte() {
+    const ALL: u64 = 6 * MIB;
+    let dc = FakeDc::start(Script::Both {
+        send: Payload::new(4, 1),
+        expect: Some(Payload::new(5, ALL)),
+    });
+    // It reads a little at a time, so that the relay's socket towards it is full again and again.
+    dc.set_pace(Pace {
+        chunk: Some(3_000),
+        ..Pace::default()
+    });
+    for size in [1024, 16_384, 65_536] {
+        let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("buffer_size", size));
+        for mode in modes() {
+            let sessions = dc.count();
+            let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
+            client
+                .writer
+                .send_stream(&mut Stream::new(5), ALL)
+                .expect("the upload goes out");
+            client.finish().expect("the end goes out");
+            dc.wait_ended(sessions + 1)[sessions].assert_upload();
+        }
+    }
+}
+
+/// A session that is reset while a pipe is held for it gives the pipe up, and its end has the name of who reset it.
+#[test]
+fn a_reset_in_mid_splice_frees_the_pipe() {
+    let dc = FakeDc::start(Script::source(6, 64 * MIB, Then::Stay));
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("pipes", 4));
+    for (index, mode) in modes().into_iter().enumerate() {
+        let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
+        client.reader.expect_stream(&mut Stream::new(6), 2 * MIB);
+        let before = std::cell::Cell::new(0);
+        relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
+        client.reset();
+        let close = relay.wait_closes(index + 1).pop().expect("there are some");
+        assert_eq!(close.reason, "client_reset", "{mode:?} {}", close.line);
+        relay.wait_stat("pipes_in_use", |pipes| pipes == 0);
+    }
+}
