@@ -313,6 +313,7 @@ impl Daemon {
         executor
             .spawn(async move { daemon.sweep().await }.boxed_local())
             .detach();
+        process::forget_code();
         log::info!("mtrelay {} is up", env!("CARGO_PKG_VERSION"));
         Ok(())
     }
@@ -488,6 +489,7 @@ impl Daemon {
                     self.shared.pool.trim();
                     self.shared.pipes.trim();
                     process::trim_heap();
+                    process::forget_code();
                     trim = false;
                 }
                 active => trim |= active >= TRIM_AFTER,

@@ -49,6 +49,31 @@ pub fn is_in_memory(file: &std::fs::File) -> io::Result<bool> {
     Ok(matches!(kind, TMPFS | RAMFS))
 }
 
+/// Lets go of the pages of code that nobody has used lately, such as all that only the start needs. What is needed again comes
+/// from the page cache, or from its file.
+#[expect(unsafe_code, reason = "madvise has no safe wrapper")]
+pub fn forget_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let code = maps
+        .lines()
+        .filter(|line| line.contains(" r-xp ") && line.contains('/'));
+    for line in code {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let Some((start, end)) = range else { continue };
+        let ends = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16));
+        let (Ok(start), Ok(end)) = ends else { continue };
+        // SAFETY: a mapping of a file that is only ever read and run, so each page is the file's, and is read from it again
+        // when it is touched. The range is the kernel's own.
+        unsafe {
+            libc::madvise(
+                std::ptr::with_exposed_provenance_mut(start),
+                end.saturating_sub(start),
+                libc::MADV_DONTNEED,
+            );
+        }
+    }
+}
+
 /// Gives freed memory back to the system, where the allocator keeps it otherwise.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
