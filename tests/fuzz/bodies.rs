@@ -7,6 +7,7 @@ use mtrelay::config::Config;
 use mtrelay::http;
 use mtrelay::ubus::blob::{self, Value};
 use mtrelay::ubus::message::{Attributes, Inbox, Message};
+use mtrelay_test_support::Value as Strict;
 use mtrelay_test_support::faketls::sign;
 use mtrelay_test_support::obfuscated2::{Tag as AnyTag, seal};
 use wire::Modes;
@@ -254,7 +255,14 @@ pub(crate) fn blobmsg(data: &[u8]) -> bool {
     let mut known = false;
     for body in attributes {
         if let Ok(attributes) = Attributes::parse(body) {
-            known |= attributes.data.is_some_and(|data| walk(data, 0));
+            let good = attributes.data.is_some_and(|data| walk(data, 0));
+            // The tests' own reader is the stricter one.
+            assert!(
+                good || !attributes
+                    .data
+                    .is_some_and(|data| Strict::from_fields(data).is_ok())
+            );
+            known |= good;
         }
     }
     known
