@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -285,12 +285,12 @@ impl From<io::Error> for Lost {
 }
 
 /// Keeps the object on the bus, for ever. `socket` is where the bus listens if not at the usual places.
-pub async fn serve(socket: Option<PathBuf>, service: &dyn Service, notices: &Notices) {
+pub async fn serve(socket: Option<&Path>, service: &dyn Service, notices: &Notices) {
     let mut pause = FIRST_PAUSE;
     // A reason is told once, not at each attempt.
     let mut told = String::new();
     loop {
-        match offer(socket.as_deref()).await {
+        match offer(socket).await {
             Ok((client, object)) => {
                 log::info!("ubus: the object '{OBJECT}' is there");
                 told.clear();
@@ -314,7 +314,7 @@ pub async fn serve(socket: Option<PathBuf>, service: &dyn Service, notices: &Not
                 }
             }
             Err(lost) => {
-                let (level, reason) = lost.reason(socket.as_deref());
+                let (level, reason) = lost.reason(socket);
                 if reason != told {
                     log::log!(level, "ubus: {reason}");
                     told = reason;

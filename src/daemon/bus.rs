@@ -8,6 +8,7 @@ use crate::link;
 use crate::map::Map;
 use crate::probe;
 use crate::reactor::Timer;
+use crate::relay::isolate;
 use crate::stats::Emit;
 use crate::stats::snapshot::Snapshot;
 use crate::sys::clock;
@@ -19,8 +20,11 @@ use std::rc::Rc;
 use std::time::Duration;
 use wire::Mode;
 
-/// How long a check may take. A probe's own times are shorter.
+/// How long a check may take, and connecting in it: with the time that a probe gives to the answer it is less.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the bus is left alone after a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Of the mistakes in a file, as many are told as fit into this many bytes.
 const MISTAKES_LEN: usize = 2048;
 
@@ -32,10 +36,14 @@ pub(super) struct Bus {
     down: RefCell<Map<SocketAddr, ()>>,
 }
 
-/// Keeps the object on the bus.
+/// Keeps the object on the bus. Should any call find a fault of ours, sessions live on, and so does the object.
 pub(super) async fn serve(daemon: Rc<Daemon>) {
     let socket = daemon.current.borrow().config.ubus_socket.clone();
-    ubus::serve(socket, &daemon, &daemon.bus.notices).await;
+    loop {
+        let serving = ubus::serve(socket.as_deref(), &daemon, &daemon.bus.notices);
+        isolate::isolated(&daemon.shared.stats, serving).await;
+        Timer::after(AFTER_PANIC).await;
+    }
 }
 
 impl Bus {
@@ -146,7 +154,11 @@ impl Service for Rc<Daemon> {
         Ok(Box::pin(async move {
             let config = &current.config;
             let addresses = config.dcs.lookup(id).unwrap_or_default();
-            let options = dial_options(config);
+            let mut options = dial_options(config);
+            let connect_timeout = options
+                .connect_timeout
+                .map_or(CONNECT_TIMEOUT, |own| own.min(CONNECT_TIMEOUT));
+            options.connect_timeout = Some(connect_timeout);
             let late = async {
                 Timer::after(CHECK_TIMEOUT).await;
                 None
@@ -155,10 +167,12 @@ impl Service for Rc<Daemon> {
             let mut document = Document::new();
             match smol::future::or(tried, late).await {
                 Some(report) => report.emit(&mut document),
-                None => document.str(
-                    "verdict",
-                    &format!("DC {id}: no verdict within {} s", CHECK_TIMEOUT.as_secs()),
-                ),
+                None => {
+                    document.array("addresses");
+                    document.end();
+                    let verdict = format!("DC {id}: no verdict within {} s", CHECK_TIMEOUT.as_secs());
+                    document.str("verdict", &verdict);
+                }
             }
             document
         }))

@@ -257,11 +257,8 @@ pub(crate) fn blobmsg(data: &[u8]) -> bool {
         if let Ok(attributes) = Attributes::parse(body) {
             let good = attributes.data.is_some_and(|data| walk(data, 0));
             // The tests' own reader is the stricter one.
-            assert!(
-                good || !attributes
-                    .data
-                    .is_some_and(|data| Strict::from_fields(data).is_ok())
-            );
+            let strict = attributes.data.map(Strict::from_fields);
+            assert!(good || !matches!(strict, Some(Ok(_))));
             known |= good;
         }
     }

@@ -1,6 +1,6 @@
 //! The object on the bus: what callers are told, what they cannot break, and that it comes back whatever the bus does.
 
-mod vectors;
+mod recorded;
 
 use crate::{SECRET, start};
 use mtrelay_test_support::client::End;
@@ -540,6 +540,19 @@ fn nonsense_from_the_bus_costs_it_the_connection_and_nothing_else() {
     let mut caller = bus.client();
     caller.call(OBJECT, "status", &none()).good();
     assert_eq!(bus.connections(), before + 1, "only the caller is new");
+}
+
+#[test]
+fn a_bus_that_does_not_greet_is_tried_again() {
+    let bus = FakeUbusd::start();
+    bus.greet_with(Some(Vec::new()));
+    let dc = FakeDc::start(Script::Echo);
+    let relay = start(&with_bus(RelayConfig::simple(SECRET, dc.addr()), &bus));
+    bus.wait_connections(1);
+    bus.greet_with(None);
+    echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
+    bus.wait_object(OBJECT);
+    relay.wait_log("it is stuck");
 }
 
 #[test]
