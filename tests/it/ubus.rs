@@ -563,6 +563,7 @@ fn a_bus_that_reads_nothing_costs_bounded_memory() {
     let mut session = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     echoes(&mut session);
     bus.client().call(OBJECT, "dcs", &none()).good();
+    let connections = bus.connections();
     bus.stall(true);
     let id = bus.object_id(OBJECT);
     let call = Frame::new(kind::INVOKE, 7, 7)
@@ -582,6 +583,7 @@ fn a_bus_that_reads_nothing_costs_bounded_memory() {
     assert!(grown < 4096, "{grown} KiB more");
     bus.stall(false);
     bus.client().call(OBJECT, "status", &none()).good();
+    assert_eq!(bus.connections(), connections + 1, "what stood in the queue came whole");
 }
 
 #[test]
