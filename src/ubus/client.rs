@@ -111,3 +111,51 @@ impl Client {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor;
+    use std::future::poll_fn;
+
+    #[test]
+    fn what_is_queued_behind_half_a_message_goes_out_after_it() {
+        let (ours, mut bus) = UnixStream::pair().expect("descriptors are left");
+        ours.set_nonblocking(true).expect("a socket");
+        let sent = reactor::block_on(async {
+            let mut client = Client {
+                stream: Async::new_nonblocking(ours).expect("descriptors are left"),
+                inbox: Inbox::default(),
+                outbox: Vec::new(),
+                sent: 0,
+                stall: None,
+            };
+            let long: Vec<u8> = (0..600_000_u32).map(|n| (n >> 3) as u8).collect();
+            client.send(&long);
+            let poll = |client: &mut Client, context: &mut Context<'_>| {
+                assert!(client.poll_message(context).is_pending());
+                Poll::Ready(client.sent)
+            };
+            let sent = poll_fn(|context| poll(&mut client, context)).await;
+            assert!(sent > 0 && !client.has_room(), "{sent}");
+            client.send(b"behind it");
+            bus.set_nonblocking(true).expect("a socket");
+            let mut came = Vec::new();
+            let mut piece = vec![0; 50_000];
+            while came.len() < long.len() + 9 {
+                match bus.read(&mut piece) {
+                    Ok(len) => came.extend_from_slice(&piece[..len]),
+                    Err(_) => {
+                        poll_fn(|context| poll(&mut client, context)).await;
+                        // A look at the socket.
+                        smol::future::yield_now().await;
+                    }
+                }
+            }
+            assert!(client.has_room());
+            assert!(came == [&long[..], b"behind it"].concat());
+            sent
+        });
+        assert!(sent.is_ok_and(|sent| sent < 600_000));
+    }
+}

@@ -583,7 +583,11 @@ fn a_bus_that_reads_nothing_costs_bounded_memory() {
     assert!(grown < 4096, "{grown} KiB more");
     bus.stall(false);
     bus.client().call(OBJECT, "status", &none()).good();
-    assert_eq!(bus.connections(), connections + 1, "what stood in the queue came whole");
+    assert_eq!(
+        bus.connections(),
+        connections + 1,
+        "what stood in the queue came whole"
+    );
 }
 
 #[test]
