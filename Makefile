@@ -47,6 +47,9 @@ screenshots: ## pictures of the page in dist/screenshots: every tab, theme and s
 	$(CARGO) build --workspace --bins
 	$(LUCI_ENV) tests/luci/run screenshots '$(abspath dist)/screenshots'
 
+test-cross: ## the integration suite against the daemons of four processors, and unit tests on big-endian MIPS, under qemu
+	CARGO='$(CARGO)' $(PYTHON) tests/cross/run.py $(TARGET)
+
 cross: ## static binaries for routers in dist/bin; TARGET=mipsel_24kc (OpenWrt's names) for one
 	$(PYTHON) openwrt/build/cross.py --target '$(TARGET)'
 
@@ -55,6 +58,9 @@ package: ## packages for opkg and apk, and a feed's index, in dist; TARGET as wi
 
 dialing: ## how long sessions wait at bad addresses, as the table of docs/dialing.md (needs root, for a network of its own)
 	$(CARGO) test --test it -- --ignored --nocapture dialing_table
+
+shares: ## each dependency's part of the mipsel binary, into docs/size.md
+	$(PYTHON) openwrt/build/shares.py
 
 footprint: ## the size of the release binary, and its memory when idle
 	$(CARGO) build --release

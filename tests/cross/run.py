@@ -1,0 +1,102 @@
+"""The relay as routers run it: built for their processors, under an emulator.
+
+For each processor the integration suite, running here, drives the cross-built daemon. On big-endian MIPS the unit tests of the
+wire formats, of ubus and of the configuration run as well, as byte order is what they could get wrong. `make test-cross` calls
+it; names of targets as arguments choose among them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "openwrt/build"))
+
+import cross
+import toolchain
+from targets import TARGETS, Target
+
+DEFAULT = ["mipsel_24kc", "mips_24kc", "arm_cortex-a7", "aarch64_generic"]
+UNITS_ON = "mips_24kc"
+# An emulator is ten times as slow, and two of its daemons share a core with the tests.
+PATIENCE = "10"
+# What has no daemon in it runs natively in `make test`: the sources' own rules, vectors against the library.
+NO_DAEMON = ["house::", "vectors::"]
+CARGO = os.environ.get("CARGO", "cargo")
+
+
+def say(text: str) -> None:
+    print(f"== {text}", flush=True)
+
+
+def executables(command: list[str], environment: dict[str, str]) -> list[Path]:
+    """The test programs that a build makes."""
+    done = subprocess.run(
+        [*command, "--no-run", "--locked", "--message-format=json-render-diagnostics"],
+        check=True,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    messages = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    made = (message for message in messages if message.get("reason") == "compiler-artifact" and message["profile"]["test"])
+    return [Path(message["executable"]) for message in made if message["executable"]]
+
+
+def suite() -> Path:
+    [program] = executables([CARGO, "test", "--package", "mtrelay", "--test", "it"], dict(os.environ))
+    return program
+
+
+def drive(target: Target, binary: Path, program: Path) -> None:
+    """The integration suite against the daemon of this processor."""
+    say(f"the integration suite, with the daemon of {target.name} under {target.qemu}")
+    environment = {
+        **os.environ,
+        "MTRELAY_BIN": str(binary),
+        "MTRELAY_RUNNER": toolchain.require_qemu(target.qemu),
+        "MTRELAY_TEST_PATIENCE": PATIENCE,
+    }
+    skips = [word for name in NO_DAEMON for word in ("--skip", name)]
+    subprocess.run([program, *skips, "--test-threads=4"], check=True, cwd=ROOT, env=environment)
+
+
+def units(target: Target) -> None:
+    """The unit tests on the processor itself."""
+    say(f"the unit tests on {target.name} itself")
+    zig = toolchain.require_zig()
+    environment = cross.environment([target], zig)
+    # A test tells what failed, so here panics have their messages.
+    name = target.rust.upper().replace("-", "_")
+    flags = [flag for flag in cross.rust_flags(target) if flag != "-Cpanic=immediate-abort"]
+    environment[f"CARGO_TARGET_{name}_RUSTFLAGS"] = " ".join([*flags, "-Cpanic=abort"])
+    environment |= {"CARGO_PROFILE_TEST_DEBUG": "false", "CARGO_PROFILE_DEV_DEBUG": "false"}
+    command = [str(toolchain.CARGO), "test", "-Zpanic-abort-tests", *cross.BUILD_STD, "--target", target.rust, "--lib"]
+    qemu = toolchain.require_qemu(target.qemu)
+    for package, filters in (("mtrelay-wire", []), ("mtrelay", ["ubus", "config", "map", "dc", "access", "stats"])):
+        for program in executables([*command, "--package", package], environment):
+            # Where a panic ends the program, each test would be a process of its own, which an emulator cannot start.
+            inside = ["-Zunstable-options", "--force-run-in-process"]
+            subprocess.run([qemu, program, *inside, *filters], check=True, cwd=ROOT, env={**os.environ, "RUST_TEST_THREADS": "2"})
+
+
+def main() -> None:
+    names = sys.argv[1:] or DEFAULT
+    chosen = [next(target for target in TARGETS if name in target.serves) for name in names]
+    started = time.monotonic()
+    binaries = cross.install(chosen)
+    program = suite()
+    for target in chosen:
+        drive(target, binaries[target.name], program)
+    for target in chosen:
+        if target.name == UNITS_ON:
+            units(target)
+    say(f"the routers' programs pass, after {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
