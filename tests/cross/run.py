@@ -7,6 +7,7 @@ it; names of targets as arguments choose among them.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +26,18 @@ UNITS_ON = "mips_24kc"
 PATIENCE = "10"
 # What has no daemon in it runs natively in `make test`: the sources' own rules, vectors against the library.
 NO_DAEMON = ["house::", "vectors::"]
+# The emulator has a thread of its own, which keeps the identity that the process began with.
+THREADS_COUNTED = ["privileges::a_user_is_neither_root_nor_of_roots_groups"]
+# Until qemu 8.0, getsockopt(SO_ERROR) gives the error numbers of this machine, and MIPS has others: there a refused connection fails for no
+# reason that has a name. The ARM daemons run these.
+REFUSALS_NAMED = [
+    "endings::a_dc_that_refuses_on_every_address_is_told_to_the_client_at_once",
+    "endings::the_next_address_serves_when_the_first_refuses",
+    "netns::a_bad_address_costs_one_session_its_delay_once",
+    "retry::ten_thousand_sessions_against_a_flapping_dc_leave_nothing_behind",
+    "ubus::a_check_is_answered_later_and_everything_else_meanwhile",
+    "ubus::subscribers_hear_of_addresses_that_go_and_come_back",
+]
 CARGO = os.environ.get("CARGO", "cargo")
 
 
@@ -61,8 +74,17 @@ def drive(target: Target, binary: Path, program: Path) -> None:
         "MTRELAY_RUNNER": toolchain.require_qemu(target.qemu),
         "MTRELAY_TEST_PATIENCE": PATIENCE,
     }
-    skips = [word for name in NO_DAEMON for word in ("--skip", name)]
+    skipped = NO_DAEMON + THREADS_COUNTED
+    if target.mips and qemu_version(environment["MTRELAY_RUNNER"]) < (8, 0):
+        print(f"not with this qemu, whose SO_ERROR is not that of MIPS: {', '.join(REFUSALS_NAMED)}", flush=True)
+        skipped = skipped + REFUSALS_NAMED
+    skips = [word for name in skipped for word in ("--skip", name)]
     subprocess.run([program, *skips, "--test-threads=4"], check=True, cwd=ROOT, env=environment)
+
+
+def qemu_version(program: str) -> tuple[int, ...]:
+    text = toolchain.output(program, "--version")
+    return tuple(int(number) for number in re.search(r"version (\d+)\.(\d+)", text).groups())
 
 
 def units(target: Target) -> None:
@@ -73,15 +95,17 @@ def units(target: Target) -> None:
     # A test tells what failed, so here panics have their messages.
     name = target.rust.upper().replace("-", "_")
     flags = [flag for flag in cross.rust_flags(target) if flag != "-Cpanic=immediate-abort"]
-    environment[f"CARGO_TARGET_{name}_RUSTFLAGS"] = " ".join([*flags, "-Cpanic=abort"])
-    environment |= {"CARGO_PROFILE_TEST_DEBUG": "false", "CARGO_PROFILE_DEV_DEBUG": "false"}
+    environment[f"CARGO_TARGET_{name}_RUSTFLAGS"] = " ".join(flags)
+    environment |= {"CARGO_PROFILE_DEV_PANIC": "abort", "CARGO_PROFILE_TEST_DEBUG": "false", "CARGO_PROFILE_DEV_DEBUG": "false"}
     command = [str(toolchain.CARGO), "test", "-Zpanic-abort-tests", *cross.BUILD_STD, "--target", target.rust, "--lib"]
     qemu = toolchain.require_qemu(target.qemu)
+    # The test harness takes its unstable options from a compiler that takes them.
+    running = {**os.environ, "RUST_TEST_THREADS": "2", "RUSTC_BOOTSTRAP": "1"}
     for package, filters in (("mtrelay-wire", []), ("mtrelay", ["ubus", "config", "map", "dc", "access", "stats"])):
         for program in executables([*command, "--package", package], environment):
             # Where a panic ends the program, each test would be a process of its own, which an emulator cannot start.
             inside = ["-Zunstable-options", "--force-run-in-process"]
-            subprocess.run([qemu, program, *inside, *filters], check=True, cwd=ROOT, env={**os.environ, "RUST_TEST_THREADS": "2"})
+            subprocess.run([qemu, program, *inside, *filters], check=True, cwd=ROOT, env=running)
 
 
 def main() -> None:
