@@ -17,7 +17,7 @@ SECONDS ?= 15
 
 DURATION ?= 60
 
-.PHONY: help run cross package fuzz robustness soak test test-router test-rust test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
+.PHONY: help run cross package shares test-cross fuzz robustness soak test test-router test-rust test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
