@@ -4,9 +4,10 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { World, says } = require('./harness.js');
+const { World } = require('./harness.js');
 
-const TABS = [ 'overview', 'users', 'dcs', 'settings', 'log', 'status' ];
+// The links are a dialog of the users' tab.
+const TABS = [ 'overview', 'users', 'links', 'dcs', 'settings', 'log', 'status' ];
 const SIZES = { desktop: { width: 1100, height: 800 }, phone: { width: 360, height: 740 } };
 
 // An evening's traffic, as far as a minute can show it: the page's clock runs, the bytes are real.
@@ -16,7 +17,7 @@ async function useIt(world, page) {
 
 	await page.clock.install();
 	await world.open(page, 'overview');
-	await says(page, 'Telegram works');
+	await page.waitForSelector('.mtrelay-callout.mtrelay-good');
 
 	for (let step = 0; step < 58; step++) {
 		const { session } = await world.control('open', {
@@ -41,12 +42,18 @@ async function take(world, folder, name, options, tabs) {
 	for (const tab of tabs) {
 		// The overview is open already, with what it has drawn.
 		if (tab !== 'overview')
-			await world.open(page, tab);
+			await world.open(page, tab === 'links' ? 'users' : tab);
+
+		if (tab === 'links') {
+			await page.locator('td[data-name="_links"] button').first().click();
+			await page.waitForSelector('.mtrelay-link svg');
+		}
 
 		await page.clock.runFor(400);
 
-		// LuCI fades things in.
-		await page.evaluate(() => Promise.all(document.getAnimations().map(animation => animation.finished)));
+		// LuCI fades things in; a spinner never ends.
+		await page.evaluate(() => Promise.all(document.getAnimations()
+			.filter(animation => animation.effect.getComputedTiming().endTime < Infinity).map(animation => animation.finished)));
 		await page.screenshot({ path: path.join(folder, `${name}-${tab}.png`), fullPage: true, animations: 'disabled' });
 	}
 }

@@ -15,6 +15,6 @@ test('every tab has its picture', async () => {
 
 	const pictures = fs.readdirSync(folder);
 
-	assert.strictEqual(pictures.length, 7);
+	assert.strictEqual(pictures.length, 8);
 	pictures.forEach(name => assert.ok(fs.statSync(path.join(folder, name)).size > 5000, name));
 });

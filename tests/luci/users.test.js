@@ -215,7 +215,7 @@ test('two hundred users are listed, and one is found', async () => {
 	await world.control('uci', { config: 'mtrelay', text: text });
 	await world.open(page, 'users');
 	assert.strictEqual(await rows(page).count(), 203);
-	await page.locator('input[type="search"]').fill('person77');
+	await page.locator('.mtrelay-find').fill('person77');
 	await page.waitForFunction(() => [ ...document.querySelectorAll('tr[data-sid]') ].filter(row => row.offsetHeight > 0).length === 1);
 	assert.deepStrictEqual(await world.complaints(page), []);
 });

@@ -54,6 +54,10 @@ function numbers(dcs) {
 	return ids.sort(function(a, b) { return a - b; }).join(', ');
 }
 
+function listOf(addresses) {
+	return addresses.map(function(row) { return row.address; }).join(' ');
+}
+
 /*
  * The data centres of the document, each with its state. A media number without addresses of its own takes those of the plain
  * number; that they answer says something of the media only once somebody has asked for it there.
@@ -64,8 +68,9 @@ function read(doc) {
 	return rows.map(function(dc) {
 		const own = daemon.rows(dc, 'addresses');
 		const plain = rows.filter(function(other) { return other.id === -dc.id; })[0];
-		const borrows = dc.id < 0 && !own.length && plain !== undefined;
-		const addresses = borrows ? daemon.rows(plain, 'addresses') : own;
+		const lent = dc.id < 0 && plain ? daemon.rows(plain, 'addresses') : [];
+		const borrows = lent.length > 0 && (!own.length || listOf(own) === listOf(lent));
+		const addresses = own.length ? own : lent;
 		const unused = borrows && !dc.created && !dc.failed;
 
 		return {

@@ -199,7 +199,7 @@ impl Server {
         let number = |name: &str| args[name].as_u64().unwrap_or(0);
         match name {
             "reset" => {
-                self.world.stop();
+                self.world.end();
                 self.world = World::new(&self.bin);
                 self.world.start();
                 self.overrides.clear();

@@ -85,7 +85,7 @@ impl World {
         let mut text = format!(
             "config relay 'main'\n\tlist listen '127.0.0.1:{port}'\n\toption front_domain 'www.example.org'\n\
              \toption front_address '127.0.0.1:9'\n\toption link_host 'home.example.net'\n\
-             \toption stats_listen '127.0.0.1:0'\n\toption log_level 'debug'\n\toption ubus_socket '{}'\n",
+             \toption stats_listen '127.0.0.1:0'\n\toption log_level 'debug'\n\toption clock_trusted '1'\n\toption ubus_socket '{}'\n",
             bus.path().display()
         );
         let mut user = |name: &str, secret, more: &str| {
@@ -172,6 +172,12 @@ impl World {
             self.bus.wait_gone("mtrelay");
             self.old_lines.extend(daemon.log_lines());
         }
+    }
+
+    /// Ends the data centres as well, so that another world can have their addresses.
+    pub(crate) fn end(&mut self) {
+        self.stop();
+        self.dcs.clear();
     }
 
     /// The daemon, if it runs.

@@ -97,7 +97,7 @@ return view.extend({
 				words.dcName(dc.id),
 				parts.badge(words.levelOf(dc.state), words.state(dc.state)),
 				dc.borrows ? E('span', { 'class': 'mtrelay-faint' }, [ _('as %s').format(words.dcName(-dc.id)) ]) : addressList(addressesOf(dc)),
-				own.indexOf(String(dc.id)) >= 0 ? _('yours') : _('built in')
+				own.indexOf(String(dc.borrows ? -dc.id : dc.id)) >= 0 ? _('yours') : _('built in')
 			];
 
 			if (rights.change) {

@@ -48,7 +48,7 @@ return view.extend({
 			E('option', { 'value': '6' }, [ _('info and worse') ]),
 			E('option', { 'value': '7', 'selected': '' }, [ _('everything') ])
 		]);
-		const wanted = E('input', { 'type': 'search', 'class': 'cbi-input-text', 'input': draw });
+		const wanted = E('input', { 'type': 'text', 'class': 'cbi-input-text', 'input': draw });
 		let lines = [], drawn = null;
 
 		function take(got) {

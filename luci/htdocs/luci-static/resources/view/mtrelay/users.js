@@ -237,8 +237,8 @@ return view.extend({
 		return E('div', { 'class': 'mtrelay-bar' }, [ E('label', {}, [
 			_('Find'),
 			E('input', {
-				'type': 'search',
-				'class': 'cbi-input-text',
+				'type': 'text',
+				'class': 'cbi-input-text mtrelay-find',
 				'input': function(ev) {
 					const wanted = ev.target.value.toLowerCase();
 
