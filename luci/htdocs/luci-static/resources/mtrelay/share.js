@@ -114,7 +114,7 @@ return baseclass.extend({
 				if (ev.key === 'Escape')
 					ui.hideModal();
 			});
-			close.focus();
+			close.focus({ preventScroll: true });
 		});
 	}
 });
