@@ -302,9 +302,8 @@ impl Daemon {
                 Async::new_nonblocking(listener).map_err(|error| StartError::System(error.to_string()))?;
             log::info!("statistics on http://{address}/");
             let daemon = self.clone();
-            executor
-                .spawn(http::serve(listener, Rc::new(move || daemon.snapshot())).boxed_local())
-                .detach();
+            self.shared
+                .spawn(http::serve(listener, Rc::new(move || daemon.snapshot())));
         }
         if let Source::Fresh(config) = &self.source {
             self.show_links(config);

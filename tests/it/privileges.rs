@@ -2,7 +2,7 @@
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::relay::Signal;
-use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
+use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script, skipped};
 use std::fs;
 
 fn echoes(client: &mut Client) {
@@ -33,15 +33,11 @@ fn is_emulated() -> bool {
     std::env::var_os("MTRELAY_RUNNER").is_some()
 }
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}
-
 #[test]
 fn every_thread_runs_under_the_filter_and_can_gain_nothing() {
     if is_emulated() || !cfg!(target_arch = "x86_64") {
-        return skipped("the filter is for x86-64 without an emulator");
+        // An emulator has no filters, and other processors are only ever emulated here.
+        return;
     }
     let dc = FakeDc::start(Script::Echo);
     // A front by name makes it start the threads that look names up.
@@ -104,6 +100,20 @@ fn a_user_is_neither_root_nor_of_roots_groups() {
         let relay = run(&config.clone().option("fwmark", "0x100"), &["--user", "nobody"]);
         assert_eq!(status(&relay, "CapEff"), ["0000000000001000"]);
         echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
+    }
+    // What root has opened stays open: the state is written by nobody at the end.
+    let shm = std::path::Path::new("/dev/shm");
+    if shm.is_dir() && !is_emulated() {
+        let state = shm.join(format!("mtrelay-test-state-{}", std::process::id()));
+        let name = state.display().to_string();
+        let mut relay = run(&config, &["--user", "nobody", "--state", &name]);
+        echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
+        relay.wait_closes(1);
+        relay.signal(Signal::TERM);
+        assert_eq!(relay.wait_exit().code(), Some(0));
+        let saved = fs::read(&state).expect("it was written");
+        fs::remove_file(&state).expect("it is ours");
+        assert!(saved.starts_with(b"mtrelay state 1\nquota 24 ") && saved.ends_with(b"end\n"));
     }
     let relay = run(&config, &[]);
     relay.wait_log("running as root");

@@ -2,10 +2,11 @@
 
 use crate::{SECRET, start};
 use mtrelay_test_support::client::End;
-use mtrelay_test_support::relay::{Signal, TempDir};
+use mtrelay_test_support::relay::Signal;
 use mtrelay_test_support::tcp::connect_from;
-use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
+use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script, skipped};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const OTHER: [u8; 16] = *b"another user's k";
@@ -177,9 +178,9 @@ fn a_quota_ends_the_session_that_uses_it_up() {
 
 #[test]
 fn quotas_and_seen_handshakes_survive_a_restart_in_ram() {
-    let shm = std::path::Path::new("/dev/shm");
+    let shm = Path::new("/dev/shm");
     if !shm.is_dir() {
-        return eprintln_skipped("no /dev/shm on this system");
+        return skipped("no /dev/shm on this system");
     }
     let folder = shm.join(format!("mtrelay-test-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("/dev/shm can be written");
@@ -221,13 +222,11 @@ fn quotas_and_seen_handshakes_survive_a_restart_in_ram() {
     ends(relay);
     std::fs::remove_dir_all(&folder).expect("the folder can be removed");
 
-    let disk = TempDir::new();
-    if on_tmpfs(disk.path()) {
-        return eprintln_skipped(
-            "the temporary folder is in RAM here: nothing shows that flash is not written",
-        );
+    let disk = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    if on_tmpfs(disk) {
+        return skipped("everything is in RAM here: nothing shows that flash is not written");
     }
-    let state = disk.path().join("state");
+    let state = disk.join(format!("state-{}", std::process::id()));
     let relay = run(&state.display().to_string());
     relay.wait_log("it is not in RAM");
     session(relay.addr(), SECRET);
@@ -235,7 +234,7 @@ fn quotas_and_seen_handshakes_survive_a_restart_in_ram() {
     assert!(!state.exists());
 }
 
-fn on_tmpfs(path: &std::path::Path) -> bool {
+fn on_tmpfs(path: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/mounts").expect("Linux has it");
     let of = |line: &&str| {
         let point = line.split(' ').nth(1).unwrap_or("");
@@ -246,9 +245,4 @@ fn on_tmpfs(path: &std::path::Path) -> bool {
         .filter(of)
         .max_by_key(|line| line.split(' ').nth(1).map(str::len));
     deepest.is_some_and(|line| line.split(' ').nth(2) == Some("tmpfs"))
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn eprintln_skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }
