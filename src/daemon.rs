@@ -8,6 +8,7 @@ mod bus;
 mod limits;
 mod listen;
 mod state;
+mod turns;
 
 use crate::close::CloseReason;
 use crate::config::{Config, DEFAULT_PATH, Problem};
@@ -25,7 +26,7 @@ use bus::Bus;
 use listen::Listeners;
 use rustix::process::Signal;
 use smol::LocalExecutor;
-use smol::future::{self, FutureExt as _};
+use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -34,8 +35,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Turns of tasks between two looks at the reactor; a look costs a system call, a turn usually several.
-const TURNS: usize = 8;
 /// How often silence, the clock and the memory are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often a drain looks whether the last session has gone.
@@ -186,7 +185,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
         daemon.serve(signals).or(bus::serve(daemon.clone())).await;
         Ok(())
     };
-    reactor::block_on(run_fairly(&executor, running))
+    reactor::block_on(turns::run(&executor, running))
         .unwrap_or_else(|error| Err(StartError::System(format!("the reactor: {error}"))))
 }
 
@@ -195,21 +194,6 @@ async fn is_hup(signals: &Async<Signals>) -> bool {
     let signal = signals.read_with(Signals::read).await;
     // A descriptor that cannot be read is an end as well: nobody could ask for one any more.
     matches!(signal, Ok(Some(Signal::HUP)))
-}
-
-/// Runs the tasks until `main` ends. The executor's own `run` would look at the reactor after every 200 turns: while many downloads
-/// run, whoever has just asked something would wait for tens of milliseconds.
-async fn run_fairly<T>(executor: &LocalExecutor<'_>, main: impl Future<Output = T>) -> T {
-    let tasks = async {
-        loop {
-            executor.tick().await;
-            let more = (1..TURNS).take_while(|_| executor.try_tick()).count();
-            if more > 0 {
-                future::yield_now().await;
-            }
-        }
-    };
-    main.or(tasks).await
 }
 
 fn load(path: Option<&Path>) -> Result<(Source, Config, Vec<String>), StartError> {
