@@ -120,6 +120,7 @@ test('the log shows the lines of this service alone, by level and by word', asyn
 	const { session } = await world.control('open', { dc: 2, bytes: 10 });
 
 	await world.control('close', { session: session });
+	await world.open(page, 'log');
 	await page.locator('.mtrelay-bar input').fill('close: user=family');
 	await lines.first().waitFor();
 	assert.deepStrictEqual(await world.complaints(page), []);

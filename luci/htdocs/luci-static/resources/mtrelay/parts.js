@@ -127,8 +127,8 @@ return baseclass.extend({
 		}
 	},
 
-	/* Calls again and again, as often as the router's owner set for LuCI, and not while nobody looks. */
-	watch: function(refresh) {
+	/* Calls again and again, as often as the router's owner set for LuCI (or every so many seconds), and not while nobody looks. */
+	watch: function(refresh, seconds) {
 		let busy = false;
 		const step = function() {
 			if (document.hidden || busy)
@@ -145,10 +145,10 @@ return baseclass.extend({
 		};
 
 		document.addEventListener('visibilitychange', function() {
-			if (!document.hidden)
+			if (!document.hidden && poll.active())
 				step();
 		});
-		poll.add(step);
+		poll.add(step, seconds);
 	},
 
 	/*

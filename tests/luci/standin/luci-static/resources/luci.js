@@ -202,6 +202,10 @@ const poll = {
 		return true;
 	},
 
+	active() {
+		return poll.queue.length > 0;
+	},
+
 	remove(fn) {
 		poll.queue = poll.queue.filter(entry => entry.fn !== fn || window.clearInterval(entry.timer));
 	}

@@ -3,8 +3,9 @@
 'require mtrelay.daemon as daemon';
 'require mtrelay.parts as parts';
 
-/* How much of the system's log is asked for, and how much of ours is shown: a slow router and a phone bear both. */
-const LINES_READ = 2000;
+/* How much of the system's log is asked for, how often, and how much of ours is shown: a slow router and a phone bear that. */
+const LINES_READ = 1000;
+const SECONDS_BETWEEN = 10;
 const LINES_SHOWN = 500;
 
 /* The severities of syslog (RFC 5424). */
@@ -87,7 +88,7 @@ return view.extend({
 		}
 
 		take(answer);
-		parts.watch(function() { return daemon.ask('log', LINES_READ, false, true).then(take); });
+		parts.watch(function() { return daemon.ask('log', LINES_READ, false, true).then(take); }, SECONDS_BETWEEN);
 
 		return parts.page([
 			E('h2', {}, [ _('Log') ]),
