@@ -154,24 +154,25 @@ fn attempts(relay: &Relay) -> usize {
 fn a_bad_address_costs_one_session_its_delay_once() {
     on_own_host(|host| {
         let _dcs = dcs(host);
-        let healthy = sessions(&relay(&[LIVE4]), 2);
+        let healthy = relay(&[LIVE4]);
         for (name, addresses, cold) in SCENARIOS {
-            // A busy machine may hold up one relay, or two.
-            let mut tries = (0..3).map(|_| {
+            // A busy machine may hold up one relay, or some.
+            let mut tries = (0..8).map(|_| {
                 let relay = relay(addresses);
                 let took = session(&relay, 2);
                 assert!(took >= cold, "{name}: {took:?} of {cold:?}");
                 (took, relay)
             });
             let good = tries.find(|(took, _)| *took < cold + SLACK);
-            let (_, relay) = good.unwrap_or_else(|| panic!("{name}: three times more than {cold:?}"));
+            let (_, relay) = good.unwrap_or_else(|| panic!("{name}: again and again more than {cold:?}"));
             // The same way leads to all of them: what one has found out holds for the others.
             for dc in [2, -2, 1, 5] {
-                let next = sessions(&relay, dc);
-                let limit = healthy.mul_f64(1.2) + Duration::from_millis(4);
+                let mut times = (0..8).map(|_| (sessions(&relay, dc), sessions(&healthy, 2)));
+                let good =
+                    times.find(|(next, healthy)| *next <= healthy.mul_f64(1.2) + Duration::from_millis(1));
                 assert!(
-                    next <= limit,
-                    "{name}, DC {dc}: {next:?}, a healthy one {healthy:?}"
+                    good.is_some(),
+                    "{name}, DC {dc}: slower than a healthy one again and again"
                 );
             }
         }
