@@ -467,10 +467,13 @@ impl Daemon {
             limits::apply(&current, &self.shared, &self.limits_changed);
             self.bus
                 .tell_turns(self.shared.dialer.take_turns(), &current.config.dcs);
-            match self.shared.stats.sessions_active() {
+            let sessions = self.shared.stats.sessions_active();
+            if sessions == 0 {
+                self.shared.pipes.trim();
+            }
+            match sessions {
                 0 if trim => {
                     self.shared.pool.trim();
-                    self.shared.pipes.trim();
                     process::trim_heap();
                     process::forget_code();
                     trim = false;

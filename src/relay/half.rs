@@ -108,8 +108,6 @@ pub struct Flow<'a> {
     blocks: usize,
     /// A place in the line for a block, when all are in use.
     line: Option<Waiting>,
-    /// How reading has failed, while there are still bytes to be written.
-    failure: Option<io::Error>,
     clamp: Clamp,
 }
 
@@ -128,9 +126,24 @@ enum Clamp {
 struct Held<'a> {
     pipe: Option<Pipe>,
     pipes: &'a Pipes,
-    /// All bytes in it, and those of them that are payload.
+    /// How many.
     len: usize,
+    /// In ee mode: what has no record around it yet.
+    bare: Option<Box<Held<'a>>>,
+    /// The payload of all these.
     payload: usize,
+}
+
+impl<'a> Held<'a> {
+    fn new(pipe: Pipe, pipes: &'a Pipes) -> Held<'a> {
+        Held {
+            pipe: Some(pipe),
+            pipes,
+            len: 0,
+            bare: None,
+            payload: 0,
+        }
+    }
 }
 
 impl Drop for Held<'_> {
@@ -173,7 +186,6 @@ impl<'a> Flow<'a> {
             taken: 0,
             blocks: 1,
             line: None,
-            failure: None,
             clamp: Clamp::Never,
         }
     }
@@ -198,9 +210,6 @@ impl<'a> Flow<'a> {
                 ready!(self.wait(|flow| flow.half.to.may_write(context)));
                 moved += self.empty_pipe().map_err(HalfEnd::WriteFailed)?;
                 continue;
-            }
-            if let Some(error) = self.failure.take() {
-                return Poll::Ready(Err(HalfEnd::ReadFailed(error)));
             }
             ready!(self.half.from.may_read(context));
             ready!(self.wait(|flow| flow.poll_room(context)));
@@ -291,112 +300,60 @@ impl<'a> Flow<'a> {
             && block.is_none()
             && let Some(pipe) = self.half.pipes.take(self.is_proved())
         {
-            return self.splice(pipe);
+            if !self.half.treatment.wrap {
+                return self.splice(pipe, None);
+            }
+            match self.half.pipes.take(self.is_proved()) {
+                Some(second) => return self.splice(pipe, Some(second)),
+                None => self.half.pipes.give_back(pipe),
+            }
         }
         self.copy(block)
     }
 
-    /// Through a pipe.
-    fn splice(&mut self, pipe: Pipe) -> Result<Moved, HalfEnd> {
-        let mut held = Held {
-            pipe: None,
-            pipes: self.half.pipes,
-            len: 0,
-            payload: 0,
-        };
+    /// Through a pipe; in ee mode through two, since the records' headers go between.
+    fn splice(&mut self, pipe: Pipe, bare: Option<Pipe>) -> Result<Moved, HalfEnd> {
+        let (pipes, from) = (self.half.pipes, self.half.from);
+        let mut held = Held::new(pipe, pipes);
+        held.bare = bare.map(|pipe| Box::new(Held::new(pipe, pipes)));
         let limit = self.limit();
-        let filled = if self.half.treatment.wrap {
-            self.fill_with_records(&pipe, &mut held, limit)
-        } else {
-            self.fill(&pipe, &mut held, limit)
+        let Some(pipe) = held.bare.as_ref().map_or(&held.pipe, |bare| &bare.pipe) else {
+            return Ok(Moved::Some(0));
         };
-        held.pipe = Some(pipe);
-        match filled {
-            Ok(true) if held.len == 0 => return Ok(Moved::End),
-            Err(error) if held.len == 0 => return Err(HalfEnd::ReadFailed(error)),
-            // The kernel tells an error only once, and what came before it goes first.
-            Err(error) => self.failure = Some(error),
-            Ok(_) if held.len == 0 => return Ok(Moved::Some(0)),
-            Ok(_) => {}
+        let slots = pipe.slots();
+        let len = match pipe.fill(from.get_ref(), limit) {
+            Ok(0) => return Ok(Moved::End),
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                from.not_readable();
+                return Ok(Moved::Some(0));
+            }
+            Err(error) => return Err(HalfEnd::ReadFailed(error)),
+        };
+        // Fewer bytes than slots: so it was not the pipe that was full.
+        if len < slots.min(limit) && !from.is_closing() {
+            from.not_readable();
         }
+        match &mut held.bare {
+            Some(bare) => bare.len = len,
+            None => held.len = len,
+        }
+        held.payload = len;
         self.held = Some(held);
         Ok(Moved::Some(self.empty_pipe().map_err(HalfEnd::WriteFailed)?))
     }
 
-    /// Fills the pipe with what there is; `true` at the end.
-    fn fill(&mut self, pipe: &Pipe, held: &mut Held<'_>, limit: usize) -> io::Result<bool> {
-        let from = self.half.from;
-        match pipe.fill(from.get_ref(), limit) {
-            Ok(0) => Ok(true),
-            Ok(len) => {
-                held.len = len;
-                held.payload = len;
-                // Fewer bytes than slots: so it was not the pipe that was full.
-                if len < pipe.slots().min(limit) && !from.is_closing() {
-                    from.not_readable();
-                }
-                Ok(false)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                from.not_readable();
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Fills the pipe with records of what there is; `true` at the end.
-    fn fill_with_records(&mut self, pipe: &Pipe, held: &mut Held<'_>, limit: usize) -> io::Result<bool> {
-        let from = self.half.from;
-        let there = splice::readable_len(from.get_ref())?;
-        if there == 0 {
-            return match from.get_ref().peek(&mut [0]) {
-                Ok(len) => Ok(len == 0),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    from.not_readable();
-                    Ok(false)
-                }
-                Err(error) => Err(error),
-            };
-        }
-        let all = there <= limit;
-        let mut there = there.min(limit);
-        while there > 0 {
-            if self.record.left == 0 {
-                let len = there.min(record::MAX_PAYLOAD);
-                match pipe.write(&record::header(len)) {
-                    Ok(()) => {}
-                    Err(_) if held.len > 0 => break,
-                    Err(error) => return Err(error),
-                }
-                held.len += record::HEADER_LEN;
-                self.record.left = len;
-            }
-            match pipe.fill(from.get_ref(), self.record.left.min(there)) {
-                Ok(0) => break,
-                Ok(len) => {
-                    held.len += len;
-                    held.payload += len;
-                    self.record.left -= len;
-                    there -= len;
-                }
-                // The pipe has no slot left.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        if all && there == 0 && !from.is_closing() {
-            from.not_readable();
-        }
-        Ok(false)
-    }
-
-    /// Writes what is in the pipe, as far as there is room.
+    /// Writes what is in the pipes, as far as there is room.
     fn empty_pipe(&mut self) -> io::Result<usize> {
-        let Some(held) = &mut self.held else { return Ok(0) };
-        let Some(pipe) = &held.pipe else { return Ok(0) };
         let mut written = 0;
-        while held.len > 0 {
+        while let Some(held) = &mut self.held {
+            put_into_records(held, &mut self.record)?;
+            let Some(pipe) = held.pipe.as_ref().filter(|_| held.len > 0) else {
+                let payload = held.payload;
+                self.held = None;
+                self.written(written, payload);
+                break;
+            };
             match pipe.drain(self.half.to.get_ref(), held.len) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => {
@@ -405,15 +362,45 @@ impl<'a> Flow<'a> {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.full();
-                    return Ok(written);
+                    break;
                 }
                 Err(error) => return Err(error),
             }
         }
-        let payload = held.payload;
-        self.held = None;
-        self.written(written, payload);
         Ok(written)
+    }
+}
+
+/// Puts what is bare into records, as far as the other pipe has slots.
+fn put_into_records(held: &mut Held<'_>, record: &mut Record) -> io::Result<()> {
+    let Some(bare) = &mut held.bare else { return Ok(()) };
+    let (Some(from), Some(into)) = (&bare.pipe, &held.pipe) else {
+        return Ok(());
+    };
+    let mut put = || -> io::Result<()> {
+        while bare.len > 0 {
+            if record.left == 0 {
+                let len = bare.len.min(record::MAX_PAYLOAD);
+                let header = record::header(len);
+                if len == record::MAX_PAYLOAD {
+                    held.pipes.stamp(&header, into)?;
+                } else {
+                    into.write(&header)?;
+                }
+                held.len += header.len();
+                record.left = len;
+            }
+            let len = from.pour(into, record.left.min(bare.len))?;
+            record.left -= len;
+            bare.len -= len;
+            held.len += len;
+        }
+        Ok(())
+    };
+    match put() {
+        // It has no slot left; what is in it goes first.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        other => other,
     }
 }
 

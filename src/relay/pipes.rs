@@ -6,6 +6,7 @@
 
 use crate::sys::splice::Pipe;
 use std::cell::{Cell, RefCell};
+use std::io;
 
 /// Pipes that stay open when the relay has gone quiet.
 const KEPT_WHEN_QUIET: usize = 1;
@@ -19,6 +20,8 @@ pub struct Pipes {
     in_use: Cell<usize>,
     high_water: Cell<usize>,
     misses: Cell<u64>,
+    /// A pipe with some bytes that are never taken out of it.
+    stamp: RefCell<Option<Pipe>>,
 }
 
 /// What the pool looks like at the moment.
@@ -45,6 +48,24 @@ impl Pipes {
             in_use: Cell::new(0),
             high_water: Cell::new(0),
             misses: Cell::new(0),
+            stamp: RefCell::default(),
+        }
+    }
+
+    /// Puts `bytes` into a pipe without a page of its own for them. They are the same at each call.
+    ///
+    /// # Errors
+    /// As tee(2); `WouldBlock` when the pipe is full.
+    pub fn stamp(&self, bytes: &[u8], into: &Pipe) -> io::Result<()> {
+        let mut stamp = self.stamp.borrow_mut();
+        if stamp.is_none() {
+            let pipe = Pipe::new(0)?;
+            pipe.write(bytes)?;
+            *stamp = Some(pipe);
+        }
+        match &*stamp {
+            Some(stamp) => stamp.repeat(into, bytes.len()).map(drop),
+            None => into.write(bytes),
         }
     }
 
@@ -94,6 +115,7 @@ impl Pipes {
         let mut free = self.free.borrow_mut();
         free.truncate(KEPT_WHEN_QUIET);
         free.shrink_to_fit();
+        self.stamp.take();
     }
 
     /// What the pool looks like now.

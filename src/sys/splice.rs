@@ -50,6 +50,22 @@ impl Pipe {
         splice(self.out.as_fd(), to.as_fd(), len)
     }
 
+    /// Puts at most `len` bytes into another pipe.
+    ///
+    /// # Errors
+    /// As splice(2); `WouldBlock` when that one is full.
+    pub fn pour(&self, into: &Pipe, len: usize) -> io::Result<usize> {
+        splice(self.out.as_fd(), into.into.as_fd(), len)
+    }
+
+    /// Puts the first `len` bytes into another pipe and keeps them.
+    ///
+    /// # Errors
+    /// As tee(2); `WouldBlock` when that one is full.
+    pub fn repeat(&self, into: &Pipe, len: usize) -> io::Result<usize> {
+        again(|| rustix::pipe::tee(&self.out, &into.into, len, SpliceFlags::NONBLOCK))
+    }
+
     /// Puts these few bytes into the pipe, all or none.
     ///
     /// # Errors
@@ -63,14 +79,6 @@ impl Pipe {
 fn splice(from: impl AsFd, to: impl AsFd, len: usize) -> io::Result<usize> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     again(|| rustix::pipe::splice(&from, None, &to, None, len, flags))
-}
-
-/// How many bytes can be read at once.
-///
-/// # Errors
-/// As ioctl(2), `FIONREAD`.
-pub fn readable_len(socket: &TcpStream) -> io::Result<usize> {
-    Ok(usize::try_from(rustix::io::ioctl_fionread(socket)?).unwrap_or(usize::MAX))
 }
 
 /// Copies what has arrived and leaves it where it is. Zero is the sender's end.
