@@ -405,6 +405,8 @@ impl Daemon {
             ("buffers", old.config.buffers != config.buffers),
             ("seccomp", old.config.seccomp != config.seccomp),
             ("buffer_size", old.config.buffer_size != config.buffer_size),
+            ("pipes", old.config.pipes != config.pipes),
+            ("pipe_size", old.config.pipe_size != config.pipe_size),
             ("ubus_socket", old.config.ubus_socket != config.ubus_socket),
         ] {
             if changed {

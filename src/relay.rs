@@ -23,7 +23,7 @@ use crate::dial::{Connected, Dialer};
 use crate::pool::BufferPool;
 use crate::reactor::Async;
 use crate::stats::{SessionStats, Stats, UserStats};
-use crate::sys::clock;
+use crate::sys::{clock, socket};
 use asking::{Asked, Attempt, Loss, Question, Terms};
 use course::{Course, Relayed};
 use half::{Half, Treatment};
@@ -125,6 +125,8 @@ pub struct Context {
     pub handshake_timeout: Option<Duration>,
     /// Sessions at a time.
     pub max_sessions: u64,
+    /// What all their sockets may hold together, in bytes; nothing where each has a bound of its own.
+    pub socket_memory: Option<u64>,
     /// Sessions at a time from one address.
     pub max_sessions_per_ip: Option<usize>,
     /// For a DC's first answer to a whole first frame.
@@ -134,6 +136,11 @@ pub struct Context {
     /// Connects to them.
     pub dialer: Rc<Dialer>,
 }
+
+/// What the kernel lets a send buffer grow to by itself (`net.ipv4.tcp_wmem`, half of its usual 4 MiB), and what a connection
+/// needs at least to be of use.
+const USUAL_SEND_BUFFER: u64 = 2 << 20;
+const LEAST_SEND_BUFFER: u64 = 16 << 10;
 
 /// A DC connection that ends sooner than this without an answer was no good, even if nothing was asked.
 const SOON: Duration = Duration::from_secs(10);
@@ -279,6 +286,7 @@ impl Session {
             stats,
             pulse,
         };
+        session.bound_sockets();
         if let Some(reason) = refused {
             return settle(session.end(reason), Farewell::Finish).await;
         }
@@ -420,6 +428,20 @@ impl Session {
         };
         let ended = async { Err(Undialed::Ended(self.pulse.ended().await)) };
         dialing.or(ended).await
+    }
+
+    /// Bounds what waits in the client's socket, where an equal share for every session is less than the kernel would let
+    /// it grow to by itself. The more sessions, the smaller the share of the next one.
+    fn bound_sockets(&self) {
+        let Some(memory) = self.context.socket_memory else {
+            return;
+        };
+        let share = memory / self.context.shared.stats.sessions_active().max(1);
+        // Half of it is for the other socket, and the kernel doubles what it is told.
+        let bytes = (share / 4).max(LEAST_SEND_BUFFER);
+        if bytes < USUAL_SEND_BUFFER {
+            socket::bound_send_buffer(self.client.get_ref(), bytes as u32);
+        }
     }
 
     /// Both directions between the client and this DC, told of what they move.

@@ -13,7 +13,7 @@ use crate::relay::replay::ReplayWindow;
 use crate::relay::{Context, Shared, User};
 use crate::stats::Stats;
 use crate::sys::clock;
-use crate::sys::process::Rights;
+use crate::sys::process::{self, Rights};
 use crate::sys::socket::Tuning;
 use smol::LocalExecutor;
 use std::cell::{Cell, RefCell};
@@ -34,12 +34,37 @@ const CLOCK_AHEAD_S: u32 = 600;
 /// The length of a site's encrypted handshake flight, of which one is drawn at each start.
 const FLIGHT_LENS: std::ops::Range<usize> = 2100..4300;
 
-const PIPES: u32 = 16;
+/// Pipes unless the configuration says how many: one for 16 MiB of RAM, at least 4 and at most 16 (a pipe with bytes in it holds
+/// up to 256 KiB: at most a 64th of the RAM), and never more than a 16th of the descriptors, of which each takes two.
+const RAM_FOR_A_PIPE_KIB: u64 = 16 * 1024;
+const PIPES: std::ops::RangeInclusive<u64> = 4..=16;
+/// The size of a pipe unless the configuration says one: 256 slots, since one takes no more than a segment's 1448 bytes. In
+/// the kernel that is a table of 10 KiB (6 KiB on 32 bits) and nothing else.
 const PIPE_SIZE: u32 = 1 << 20;
+/// The part of the RAM that sockets may hold unless the configuration says how much.
+const SOCKET_SHARE: u64 = 8;
+
+/// How many pipes there may be, with so many descriptors.
+fn pipes(config: &Config, nofile: u64) -> u64 {
+    config.pipes.map(u64::from).unwrap_or_else(|| {
+        let by_memory = process::memory_kib() / RAM_FOR_A_PIPE_KIB;
+        by_memory.clamp(*PIPES.start(), *PIPES.end()).min(nofile / 16)
+    })
+}
+
+/// What all sockets may hold together, in bytes.
+fn socket_memory(config: &Config) -> u64 {
+    match config.socket_memory_mb {
+        Some(megabytes) => u64::from(megabytes) << 20,
+        None => process::memory_kib() * 1024 / SOCKET_SHARE,
+    }
+}
 
 /// How many descriptors the configuration may need at once.
 pub(super) fn descriptors(config: &Config) -> u64 {
-    2 * (u64::from(config.max_sessions) + MAX_STRANGERS) + MAX_OPENINGS + OWN_DESCRIPTORS
+    // And one pipe for the headers of TLS records.
+    let pipes = config.pipes.map_or(*PIPES.end(), u64::from) + 1;
+    2 * (u64::from(config.max_sessions) + MAX_STRANGERS + pipes) + MAX_OPENINGS + OWN_DESCRIPTORS
 }
 
 /// What outlives a reload.
@@ -56,7 +81,7 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         holder: Holder::new(&pool),
         pool,
         pipes: Pipes::new(
-            config.pipes.unwrap_or(PIPES) as usize,
+            usize::try_from(pipes(config, nofile)).unwrap_or(usize::MAX),
             config.pipe_size.unwrap_or(PIPE_SIZE) as usize,
         ),
         replay: RefCell::new(ReplayWindow::new(config.replay_window as usize)),
@@ -137,6 +162,7 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>, old: Option<&Context
         limit_lan: config.limit_lan,
         handshake_timeout: config.handshake_timeout,
         max_sessions: u64::from(config.max_sessions),
+        socket_memory: config.sndbuf.is_none().then(|| socket_memory(config)),
         max_sessions_per_ip: config.max_sessions_per_ip.map(|limit| limit as usize),
         answer_timeout: config.answer_timeout,
         dcs: config.dcs.clone(),

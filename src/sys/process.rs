@@ -37,6 +37,16 @@ pub fn rss_kib() -> u64 {
     pages * (rustix::param::page_size() as u64 / 1024)
 }
 
+/// The machine's memory in KiB, from /proc/meminfo; what a small router has, where that cannot be read.
+#[must_use]
+pub fn memory_kib() -> u64 {
+    const SMALL: u64 = 64 * 1024;
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let total = total.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    total.unwrap_or(SMALL)
+}
+
 /// Whether a file lives in RAM: on tmpfs or ramfs.
 ///
 /// # Errors

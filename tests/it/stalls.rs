@@ -4,7 +4,7 @@ use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::End;
 use mtrelay_test_support::fake_dc::Pace;
 use mtrelay_test_support::rng::Stream;
-use mtrelay_test_support::{Client, FakeDc, Payload, RelayConfig, Script, Then};
+use mtrelay_test_support::{Client, FakeDc, Mode, Payload, RelayConfig, Script, Then};
 use std::thread;
 
 const MIB: u64 = 1 << 20;
@@ -132,4 +132,34 @@ fn a_reset_in_mid_splice_frees_the_pipe() {
         assert_eq!(close.reason, "client_reset", "{mode:?} {}", close.line);
         relay.wait_stat("pipes_in_use", |pipes| pipes == 0);
     }
+}
+
+/// The more sessions, the less may wait in the kernel for each.
+#[test]
+fn sockets_share_their_memory() {
+    const ALL: u64 = 4 * MIB;
+    let dc = FakeDc::start(Script::source(7, ALL, Then::Close));
+    let config = RelayConfig::simple(SECRET, dc.addr())
+        .option("socket_memory_mb", 4)
+        .option("notsent_lowat", 0);
+    let relay = start(&config);
+    let clients: Vec<_> = (0..16)
+        .map(|_| Client::connect(Mode::Dd, relay.addr(), SECRET, 2))
+        .collect();
+    let before = std::cell::Cell::new(0);
+    let sent = relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
+    // Each client's own socket takes up to 256 KiB unread, and the relay's no more than its share: 4 MiB in all.
+    assert!(sent < 16 * 256 * 1024 + 4 * MIB, "{sent} bytes wait");
+    for mut client in clients {
+        assert_eq!(client.reader.stream_to_end(&mut Stream::new(7)), (ALL, End::Eof));
+    }
+}
+
+#[test]
+fn a_congestion_control_that_the_kernel_lacks_is_a_warning() {
+    let dc = FakeDc::start(Script::ResPq);
+    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("congestion", "nosuch"));
+    relay.wait_log("congestion 'nosuch'");
+    let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    client.req_pq().expect("the DC answers");
 }
