@@ -116,7 +116,9 @@ pub struct Flow<'a> {
 enum Clamp {
     /// It never is.
     Never,
-    /// It is not yet, or not any more.
+    /// It does not grow, since the receiver has not proved itself yet.
+    First,
+    /// It is not.
     Off,
     /// The receiver has stalled, and not proved itself since.
     On,
@@ -194,7 +196,8 @@ impl<'a> Flow<'a> {
     /// still comes, and no more.
     #[must_use]
     pub fn clamping(mut self) -> Flow<'a> {
-        self.clamp = Clamp::Off;
+        socket::keep_receive_buffer(self.half.from.get_ref(), true);
+        self.clamp = Clamp::First;
         self
     }
 
@@ -235,7 +238,7 @@ impl<'a> Flow<'a> {
     /// Asks for room, and sees to it that a sender whose receiver stalls is not let send ever more.
     fn wait(&mut self, room: impl FnOnce(&mut Self) -> Poll<()>) -> Poll<()> {
         let room = room(self);
-        if let Clamp::Off | Clamp::On = self.clamp {
+        if !matches!(self.clamp, Clamp::Never) {
             self.half.pulse.wait_for_room(room.is_pending());
             if self.half.pulse.is_stalled() && matches!(self.clamp, Clamp::Off) {
                 socket::clamp_window(self.half.from.get_ref(), STALLED_WINDOW);
@@ -277,10 +280,19 @@ impl<'a> Flow<'a> {
 
     fn written(&mut self, len: usize, payload: usize) {
         self.taken = self.taken.saturating_add(len);
-        if matches!(self.clamp, Clamp::On) && self.is_proved() {
-            socket::clamp_window(self.half.from.get_ref(), ANY_WINDOW);
+        if self.is_proved() {
+            let from = self.half.from.get_ref();
+            match self.clamp {
+                Clamp::First => socket::keep_receive_buffer(from, false),
+                Clamp::On => socket::clamp_window(from, ANY_WINDOW),
+                Clamp::Never | Clamp::Off => return self.count(payload),
+            }
             self.clamp = Clamp::Off;
         }
+        self.count(payload);
+    }
+
+    fn count(&self, payload: usize) {
         self.half.pulse.touch();
         if payload > 0 {
             (self.half.moved)(payload);

@@ -201,6 +201,15 @@ pub fn bound_send_buffer(socket: &TcpStream, bytes: u32) {
     let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
 }
 
+/// Keeps the receive buffer as it is, or lets the kernel tune it again (socket(7), `SO_BUF_LOCK`, since Linux 5.14; before,
+/// it is always tuned).
+pub fn keep_receive_buffer(socket: &TcpStream, keep: bool) {
+    const SO_BUF_LOCK: libc::c_int = 72;
+    const SOCK_RCVBUF_LOCK: u32 = 2;
+    let locks = if keep { SOCK_RCVBUF_LOCK } else { 0 };
+    let _ = set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, locks);
+}
+
 /// Bounds the window that the peer may fill (tcp(7), `TCP_WINDOW_CLAMP`). The kernel's own growth of it begins anew when the
 /// bound is lifted with a large one.
 pub fn clamp_window(socket: &TcpStream, bytes: u32) {
