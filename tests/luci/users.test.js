@@ -205,6 +205,25 @@ test('secrets written in other forms give the same links', async () => {
 	assert.deepStrictEqual(keys.slice(4), [ null, null, null, null ]);
 });
 
+test('when an allowance begins anew is asked only if there is one', async () => {
+	const page = await world.page();
+
+	await world.open(page, 'users');
+	await page.locator('tr[data-sid]', { hasText: 'family' }).locator('.cbi-button-edit').click();
+	await page.waitForSelector('.modal .mtrelay-draw');
+
+	const reset = page.locator('.modal .cbi-value[data-name="quota_reset"]');
+
+	await reset.waitFor({ state: 'hidden' });
+	await fill(page, 'quota_mb', '500');
+	await reset.waitFor({ state: 'visible' });
+	await reset.locator('select').selectOption('monthly');
+	await dialogSave(page);
+	await page.waitForFunction(() => !document.body.classList.contains('modal-overlay-active'));
+	await saveAndApply(page);
+	assert.match(await saved(), /option name 'family'\n\toption secret '[0-9a-f]+'\n\toption quota_mb '500'\n\toption quota_reset 'monthly'/);
+});
+
 test('two hundred users are listed, and one is found', async () => {
 	const page = await world.page();
 	let text = (await saved());

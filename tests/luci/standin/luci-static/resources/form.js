@@ -200,15 +200,20 @@ class Value {
 		this.vallist.push(text === undefined ? String(key) : text);
 	}
 
+	// A name and its value, or a table of them, which '!reverse' turns round.
 	depends(name, value) {
-		this.deps.push([ name, value ]);
+		this.deps.push(typeof(name) === 'object' ? name : { [name]: value });
 	}
 
 	isActive(section_id) {
-		return this.deps.every(([ name, value ]) => {
-			const other = this.section.children.find(each => each.option === name);
+		return !this.deps.length || this.deps.some(wanted => {
+			const all = Object.keys(wanted).filter(name => name !== '!reverse').every(name => {
+				const other = this.section.children.find(each => each.option === name);
 
-			return other && other.formvalue(section_id) === value;
+				return other && other.formvalue(section_id) === wanted[name];
+			});
+
+			return all !== Boolean(wanted['!reverse']);
 		});
 	}
 

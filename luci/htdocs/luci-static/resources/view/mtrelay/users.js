@@ -187,6 +187,7 @@ return view.extend({
 
 		o = schema.bind(s.option(form.ListValue, 'quota_reset', _('Allowance begins anew')), schema.user.quota_reset);
 		o.modalonly = true;
+		o.depends({ 'quota_mb': '', '!reverse': true });
 		o.value('never', _('never'));
 		o.value('monthly', _('each month'));
 
