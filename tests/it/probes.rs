@@ -4,7 +4,7 @@
 use crate::{SECRET, start};
 use mtrelay_test_support::clock::patience;
 use mtrelay_test_support::fake_front::Answer;
-use mtrelay_test_support::faketls::{HelloKind, HelloSpec, client_hello};
+use mtrelay_test_support::faketls::{HelloKind, HelloSpec, answer_len, check_answer, client_hello};
 use mtrelay_test_support::relay::TempDir;
 use mtrelay_test_support::rng::{Rng, fresh_seed};
 use mtrelay_test_support::{Client, FakeDc, FakeFront, Mode, Relay, RelayConfig, Script, Then};
@@ -430,6 +430,43 @@ fn a_name_that_turns_out_to_be_ours_is_refused_and_counted() {
         (relay.stat("reject_malformed"), relay.stat("fronted_total")),
         (3, 0)
     );
+}
+
+#[test]
+fn a_slow_user_is_still_a_user() {
+    let front = FakeFront::start(Answer::alert());
+    let dc = FakeDc::start(Script::Echo);
+    let config = RelayConfig::simple(SECRET, dc.addr())
+        .modes("ee")
+        .option("front_address", front.addr());
+    let relay = start(&config);
+    let spec = HelloSpec::new(HelloKind::Kem, DOMAIN, mtrelay_test_support::clock::unix_time());
+    let hello = client_hello(&SECRET, &spec, fresh_seed());
+    let (first, rest) = hello.bytes.split_at(hello.bytes.len() / 2);
+    let mut socket = TcpStream::connect(relay.addr()).expect("the relay accepts");
+    socket
+        .set_read_timeout(Some(patience()))
+        .expect("a positive time");
+    socket.write_all(first).expect("it reads");
+    // By now the relay has begun a visit to the site, in case.
+    front.wait_visits(1);
+    socket.write_all(rest).expect("it reads");
+    let mut answer = Vec::new();
+    let whole = loop {
+        let mut piece = [0; 8192];
+        let len = socket.read(&mut piece).expect("an answer");
+        assert_ne!(len, 0, "an end after {} bytes", answer.len());
+        answer.extend(&piece[..len]);
+        match answer_len(&answer) {
+            Ok(Some(len)) if answer.len() >= len => break check_answer(&SECRET, &hello, &answer),
+            Ok(_) => {}
+            Err(bad) => panic!("{bad}"),
+        }
+    };
+    assert!(whole.is_ok(), "{whole:?}");
+    drop(socket);
+    let visit = front.wait_ended(1).swap_remove(0);
+    assert_eq!(visit.bytes, [], "the site saw nothing of a user");
 }
 
 #[test]
