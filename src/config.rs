@@ -258,14 +258,14 @@ fn list_files(config: &mut Config, package: &Package, problems: &mut Vec<Problem
     }
 }
 
-/// Whether a connection to `target` would come back to one of our own listeners. A wildcard listener counts for the
-/// machine's loopback addresses, the only ones that are known without asking the system.
-#[must_use]
-pub fn is_own_listener(listen: &[SocketAddr], target: SocketAddr) -> bool {
+/// Whether a connection to `target` would come back to one of our own listeners. A wildcard listener has every address
+/// of this machine: those that can be bound.
+fn is_own_listener(listen: &[SocketAddr], target: SocketAddr) -> bool {
     let ip = target.ip().to_canonical();
     listen.iter().any(|own| {
         let is_wildcard = own.ip().is_unspecified() && own.is_ipv4() == ip.is_ipv4();
-        own.port() == target.port() && (own.ip() == ip || (is_wildcard && ip.is_loopback()))
+        own.port() == target.port()
+            && (own.ip() == ip || is_wildcard && std::net::UdpSocket::bind((ip, 0)).is_ok())
     })
 }
 
