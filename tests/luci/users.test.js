@@ -187,6 +187,27 @@ test('a link is copied, and a wrong address gives none', async () => {
 	assert.strictEqual(await page.locator('.mtrelay-link').count(), 0);
 });
 
+test('without the library for QR codes the links are there all the same', async () => {
+	const page = await world.page();
+
+	await page.route('**/uqr.js*', route => route.abort());
+	await world.open(page, 'users');
+	await page.locator('tr[data-sid]', { hasText: 'family' }).getByRole('button', { name: 'Show' }).click();
+	await says(page, 'the package luci-lib-uqr is missing');
+	assert.match(await page.locator('.mtrelay-link[data-mode="ee"] input').first().inputValue(), /^tg:\/\/proxy\?server=home/);
+});
+
+test('a configuration that cannot be read is said, not a blank page', async () => {
+	const page = await world.page();
+
+	await world.control('instead', { 'uci.get': { code: 6 } });
+
+	for (const tab of [ 'users', 'dcs', 'settings' ]) {
+		await page.goto(world.url(tab));
+		await says(page, 'uci/get failed');
+	}
+});
+
 test('secrets written in other forms give the same links', async () => {
 	const page = await world.page();
 

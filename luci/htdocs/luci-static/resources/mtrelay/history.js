@@ -3,7 +3,7 @@
 
 /*
  * The last five minutes, kept by the page: the daemon counts since its start, and rates are differences of what was read.
- * Time is an argument (milliseconds). What was drawn survives a change of tab in the session's storage, for people do that.
+ * Time is an argument (milliseconds). What was drawn survives a change between the page's tabs, in the browser's storage.
  */
 
 const WINDOW_MS = 300000;

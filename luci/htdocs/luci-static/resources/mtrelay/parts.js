@@ -39,10 +39,13 @@ return baseclass.extend({
 
 	/* The root of a page: its style sheet, and the direction of its language. */
 	page: function(children, name) {
+		/* As LuCI asks for scripts: an upgrade must not meet the style sheet of before. */
+		const version = L.env.resource_version ? '?v=' + L.env.resource_version : '';
+
 		return E('div', {
 			'class': 'mtrelay mtrelay-' + name,
 			'dir': words.isRightToLeft() ? 'rtl' : null
-		}, [ E('link', { 'rel': 'stylesheet', 'href': L.resource('mtrelay/mtrelay.css') }) ].concat(children));
+		}, [ E('link', { 'rel': 'stylesheet', 'href': L.resource('mtrelay/mtrelay.css') + version }) ].concat(children));
 	},
 
 	section: function(title, children, help) {
