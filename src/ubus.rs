@@ -1,16 +1,17 @@
 //! The object `mtrelay` on ubus, OpenWrt's bus: what LuCI, scripts and `ubus call` ask and are told.
 //!
-//! Read docs/ubus.md first. The methods are a table; what they answer is [`crate::stats`]' own shape, so that `/status` and
+//! Read docs/ubus.md first. The methods are a table (`method`); what they answer is [`crate::stats`]' own shape, so that `/status` and
 //! the bus cannot drift apart. [`serve`] connects, offers the object, answers, and begins anew whenever the bus is absent,
 //! refuses, restarts or talks nonsense: for ever, with backoff.
 //!
 //! Promises: the relay works without any bus and never waits for it; what is held for one is bounded
-//! ([`client`], [`document`], [`NOTICES`]); no bytes from it make anything panic.
+//! (`client`, `document`, `NOTICES`); no bytes from it make anything panic.
 
 pub mod blob;
 mod client;
 mod document;
 pub mod message;
+mod method;
 
 pub use document::Document;
 pub use message::Status;
@@ -18,9 +19,10 @@ pub use message::Status;
 use crate::reactor::Timer;
 use crate::stats::{Emit, Snapshot};
 use crate::sys::clock;
-use blob::{Value, kind};
+use blob::kind;
 use client::Client;
 use message::{Attributes, Header, Message, attr};
+use method::{Arguments, METHODS};
 use smol::future;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -44,10 +46,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many notices are kept until they are sent; with more of them the oldest are lost.
 const NOTICES: usize = 32;
-/// Sessions on a page, if the caller says nothing, and at most: 256 of them are about 60 KiB.
-const PAGE: usize = 64;
-const LONGEST_PAGE: usize = 256;
-
 /// What the object's methods need.
 pub trait Service {
     /// The counters.
@@ -141,127 +139,6 @@ impl Notices {
         }
         self.waker.set(Some(context.waker().clone()));
         Poll::Pending
-    }
-}
-
-/// Fills the document, or begins what will be one.
-type Call = fn(&dyn Service, &Arguments<'_>, &mut Document) -> Result<Option<Check>, Failure>;
-
-/// A method of the object.
-struct Method {
-    name: &'static str,
-    /// Each with its type: [`kind::INT32`] stands for whole numbers of any length.
-    arguments: &'static [(&'static str, u8)],
-    call: Call,
-}
-
-/// In the order in which `ubus -v list` shows them.
-const METHODS: [Method; 7] = [
-    Method {
-        name: "status",
-        arguments: &[],
-        call: |service, _, out| {
-            service.snapshot().emit_status(out);
-            Ok(None)
-        },
-    },
-    Method {
-        name: "dcs",
-        arguments: &[],
-        call: |service, _, out| {
-            service.snapshot().emit_dcs(out);
-            Ok(None)
-        },
-    },
-    Method {
-        name: "users",
-        arguments: &[],
-        call: |service, _, out| {
-            service.snapshot().emit_users(out);
-            Ok(None)
-        },
-    },
-    Method {
-        name: "sessions",
-        arguments: &[("limit", kind::INT32), ("offset", kind::INT32)],
-        call: |service, arguments, out| {
-            let limit = arguments.count(0)?.map_or(PAGE, |limit| limit.min(LONGEST_PAGE));
-            service.emit_sessions(arguments.count(1)?.unwrap_or(0), limit, out);
-            Ok(None)
-        },
-    },
-    Method {
-        name: "link",
-        arguments: &[("user", kind::STRING), ("host", kind::STRING)],
-        call: |service, arguments, out| {
-            let user = arguments.text(0)?.ok_or(Status::INVALID_ARGUMENT)?;
-            service.emit_links(user, arguments.text(1)?, out)?;
-            Ok(None)
-        },
-    },
-    Method {
-        name: "check",
-        arguments: &[("id", kind::INT32)],
-        call: |service, arguments, _| {
-            let id = arguments.int(0).ok_or(Status::INVALID_ARGUMENT)?;
-            service.check(id).map(Some)
-        },
-    },
-    Method {
-        name: "reload",
-        arguments: &[],
-        call: |service, _, _| service.reload().map(|()| None),
-    },
-];
-/// No method takes more.
-const MOST_ARGUMENTS: usize = 2;
-
-/// What a call was given, in the order of the method's own list.
-#[derive(Debug, Default)]
-struct Arguments<'a>([Option<Value<'a>>; MOST_ARGUMENTS]);
-
-impl<'a> Arguments<'a> {
-    /// Unknown ones are passed over (the web server adds its own to every call), and null is as good as none.
-    fn parse(wanted: &[(&str, u8)], data: &'a [u8]) -> Result<Arguments<'a>, Status> {
-        let mut arguments = Arguments::default();
-        for field in blob::fields(data) {
-            let field = field.map_err(|_| Status::INVALID_ARGUMENT)?;
-            let known = wanted.iter().zip(&mut arguments.0);
-            for ((_, kind), place) in known.filter(|((name, _), _)| name.as_bytes() == field.name) {
-                *place = match (field.value, *kind) {
-                    (Value::Null, _) => None,
-                    (value @ Value::Int(_), kind::INT32) | (value @ Value::Str(_), kind::STRING) => {
-                        Some(value)
-                    }
-                    _ => return Err(Status::INVALID_ARGUMENT),
-                };
-            }
-        }
-        Ok(arguments)
-    }
-
-    fn int(&self, at: usize) -> Option<i64> {
-        match self.0[at] {
-            Some(Value::Int(value)) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// A number that cannot be negative.
-    fn count(&self, at: usize) -> Result<Option<usize>, Status> {
-        match self.int(at) {
-            Some(value) if value < 0 => Err(Status::INVALID_ARGUMENT),
-            value => Ok(value.map(|value| usize::try_from(value).unwrap_or(usize::MAX))),
-        }
-    }
-
-    fn text(&self, at: usize) -> Result<Option<&'a str>, Status> {
-        match self.0[at] {
-            Some(Value::Str(text)) => std::str::from_utf8(text)
-                .map(Some)
-                .map_err(|_| Status::INVALID_ARGUMENT),
-            _ => Ok(None),
-        }
     }
 }
 
