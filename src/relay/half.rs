@@ -4,7 +4,7 @@
 //! others are copied out of the socket, treated, written, and only then taken off it, as many as were written: so there is
 //! never anything in hand for a receiver that is behind, and no block of the pool waits for one.
 //!
-//! A receiver proves itself: until it has taken [`PROOF`] bytes without a wait, it gets small pieces, each after a look
+//! A receiver proves itself: until it has taken `PROOF` bytes without a wait, it gets small pieces, each after a look
 //! whether there is room. So a reader that stalls holds no pipe, and makes nobody decrypt in vain.
 //!
 //! A half promises that every byte it has taken is written before it reports how it ended, unless writing itself fails.
