@@ -112,6 +112,10 @@ class World {
 		await page.waitForSelector('#view .mtrelay').catch(async error => {
 			throw new Error(`${tab} does not come: ${(await this.complaints(page)).join('; ') || error}`);
 		});
+		// Its style sheet comes after it.
+		await page.waitForFunction(() => {
+			return getComputedStyle(document.querySelector('#view .mtrelay')).getPropertyValue('--mtrelay-good') !== '';
+		});
 	}
 
 	// What a browser and the stand-in have to say against the page.
