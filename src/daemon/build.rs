@@ -34,10 +34,10 @@ const CLOCK_AHEAD_S: u32 = 600;
 /// The length of a site's encrypted handshake flight, of which one is drawn at each start.
 const FLIGHT_LENS: std::ops::Range<usize> = 2100..4300;
 
-/// Pipes unless the configuration says how many: one for 16 MiB of RAM, at least 4 and at most 16 (a pipe with bytes in it holds
-/// up to 256 KiB: at most a 64th of the RAM), and never more than a 16th of the descriptors, of which each takes two.
+/// Pipes unless the configuration says how many: one for 16 MiB of RAM, at least 4 and at most 32 (a pipe with segments in it
+/// holds up to 370 KB: at most a 40th of the RAM), and never more than a 16th of the descriptors, of which each takes two.
 const RAM_FOR_A_PIPE_KIB: u64 = 16 * 1024;
-const PIPES: std::ops::RangeInclusive<u64> = 4..=16;
+const PIPES: std::ops::RangeInclusive<u64> = 4..=32;
 /// The size of a pipe unless the configuration says one: 256 slots, since one takes no more than a segment's 1448 bytes. In
 /// the kernel that is a table of 10 KiB (6 KiB on 32 bits) and nothing else.
 const PIPE_SIZE: u32 = 1 << 20;

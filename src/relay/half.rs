@@ -23,8 +23,10 @@ use std::task::{Context, Poll, ready};
 use wire::cipher::{Stream, recrypt};
 use wire::faketls::record::{self, Unwrapper};
 
-/// Bytes that one half moves before the others get their turn.
+/// Bytes that one half moves before the others get their turn: through a pipe they take no longer than a quarter of it through
+/// the ciphers.
 const TURN: usize = 256 * 1024;
+const SPLICED_TURN: usize = 1 << 20;
 /// What is moved at once to a receiver that has not proved itself: half of the least room that a writable socket has with the
 /// default of `notsent_lowat`.
 const PIECE: usize = 8 * 1024;
@@ -208,7 +210,7 @@ impl<'a> Flow<'a> {
 
     fn pump(&mut self, context: &mut Context<'_>) -> Poll<Result<HalfEnd, HalfEnd>> {
         let mut moved = 0;
-        while moved < TURN {
+        while moved < self.turn() {
             if self.held.is_some() {
                 ready!(self.wait(|flow| flow.half.to.may_write(context)));
                 moved += self.empty_pipe().map_err(HalfEnd::WriteFailed)?;
@@ -275,7 +277,16 @@ impl<'a> Flow<'a> {
 
     /// The most that is moved at once.
     fn limit(&self) -> usize {
-        if self.is_trusted() { TURN } else { PIECE }
+        if self.is_trusted() { self.turn() } else { PIECE }
+    }
+
+    fn turn(&self) -> usize {
+        // With records between it would be more than two pipes take at once.
+        if self.splices() && !self.half.treatment.wrap {
+            SPLICED_TURN
+        } else {
+            TURN
+        }
     }
 
     fn written(&mut self, len: usize, payload: usize) {
