@@ -33,7 +33,7 @@ fn from_random(mut bytes: [u8; 32]) -> Option<[u8; 32]> {
     *last &= 0x7f;
     let x = Element::from_bytes(&bytes);
     let curve = x.mul(&x.square().add(&x.mul(&Element::small(A))).add(&Element::small(1)));
-    if curve.legendre().to_bytes() != Element::small(1).to_bytes() {
+    if !is_square(&curve.to_bytes()) {
         return None;
     }
     let (mut x, mut z) = (x, Element::small(1));
@@ -42,6 +42,38 @@ fn from_random(mut bytes: [u8; 32]) -> Option<[u8; 32]> {
     }
     let z = z.to_bytes().iter().any(|byte| *byte != 0).then_some(z)?;
     Some(x.mul(&z.invert()).to_bytes())
+}
+
+/// Whether a number below p = 2^255 − 19 is a square modulo p, and not zero: its Jacobi symbol, by shifts and subtractions. That is a
+/// tenth of the work of an exponentiation, and its time may depend on the number, which is nobody's secret.
+fn is_square(bytes: &[u8; 32]) -> bool {
+    let mut a = [0_u64; 4];
+    for (word, bytes) in a.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    let mut n = [u64::MAX - 18, u64::MAX, u64::MAX, u64::MAX >> 1];
+    let mut square = true;
+    while a != [0; 4] {
+        while a[0] & 1 == 0 {
+            let mut above = 0;
+            for word in a.iter_mut().rev() {
+                (*word, above) = (*word >> 1 | above << 63, *word);
+            }
+            square ^= matches!(n[0] & 7, 3 | 5);
+        }
+        if a.iter().rev().lt(n.iter().rev()) {
+            core::mem::swap(&mut a, &mut n);
+            square ^= a[0] & n[0] & 3 == 3;
+        }
+        let mut borrow = false;
+        for (a, n) in a.iter_mut().zip(&n) {
+            let (difference, one) = a.overflowing_sub(*n);
+            let (difference, other) = difference.overflowing_sub(u64::from(borrow));
+            *a = difference;
+            borrow = one || other;
+        }
+    }
+    square && n == [1, 0, 0, 0]
 }
 
 /// The doubling of RFC 7748's ladder, on x and z alone.
@@ -211,6 +243,7 @@ impl Element {
     }
 
     /// To the power (p − 1) / 2 = 2^254 − 10: one for a square, minus one for the others.
+    #[cfg(test)]
     fn legendre(&self) -> Element {
         let power_6 = self.square().mul(self).square();
         self.power_2_250_1().squares(4).mul(&power_6)
@@ -226,6 +259,22 @@ impl Element {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn squares_are_what_the_exponentiation_says() {
+        let one = Element::small(1).to_bytes();
+        assert!(!is_square(&[0; 32]));
+        let mut element = Element::small(2);
+        for step in 1..2000 {
+            let bytes = element.to_bytes();
+            assert_eq!(
+                is_square(&bytes),
+                element.legendre().to_bytes() == one,
+                "{bytes:02x?}"
+            );
+            element = element.square().add(&Element::small(step));
+        }
+    }
     use alloc::vec;
 
     fn hex(text: &str) -> [u8; 32] {
