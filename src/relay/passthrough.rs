@@ -28,7 +28,7 @@ const NAME_LIFETIME: Duration = Duration::from_secs(300);
 /// How long a name that did not resolve is not asked for again.
 const NO_NAME_LIFETIME: Duration = Duration::from_secs(10);
 /// How often those look who wait for the first answer of all.
-const NAME_LOOK: Duration = Duration::from_millis(20);
+const NAME_LOOK: Duration = Duration::from_millis(100);
 
 /// When the flight is measured first: not while a start has better things to do.
 const FIRST_MEASURE: Duration = Duration::from_secs(30);
