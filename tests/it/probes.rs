@@ -178,24 +178,21 @@ fn probes(opening: &[u8]) -> Vec<Probe> {
     probes
 }
 
-#[test]
-fn raw_probes_see_the_site_s_alerts_and_closes_at_the_site_s_time() {
-    let Some(site) = Site::start() else { return };
-    let dc = FakeDc::start(Script::Echo);
-    let relay = fronted(&site, &dc);
-    let mut user = Client::connect(Mode::ee(DOMAIN), relay.addr(), SECRET, 2);
-    let probes = probes(&user.opening);
+/// Every probe, directly and through the relay at once. What they see is the same; those whose end came at another time are
+/// told.
+fn too_late(probes: &[Probe], direct: SocketAddr, through: SocketAddr) -> Vec<String> {
     let answers = std::thread::scope(|scope| {
         let visits: Vec<_> = probes
             .iter()
             .map(|probe| {
-                let both = [site.addr, relay.addr()];
+                let both = [direct, through];
                 both.map(|addr| scope.spawn(move || visit(addr, probe)))
             })
             .collect();
         let seen = |visit: std::thread::ScopedJoinHandle<'_, Seen>| visit.join().expect("a visit");
         visits.into_iter().map(|both| both.map(seen)).collect::<Vec<_>>()
     });
+    let mut late = Vec::new();
     for (probe, [direct, through]) in probes.iter().zip(&answers) {
         let what = format!(
             "{} (finish: {}): {direct:?} but {through:?}",
@@ -209,8 +206,26 @@ fn raw_probes_see_the_site_s_alerts_and_closes_at_the_site_s_time() {
             assert_eq!(direct.bytes, through.bytes, "{what}");
         }
         let earliest = direct.after.saturating_sub(LATE / 7);
-        assert!((earliest..direct.after + LATE).contains(&through.after), "{what}");
+        if !(earliest..direct.after + LATE).contains(&through.after) {
+            late.push(what);
+        }
     }
+    late
+}
+
+#[test]
+fn raw_probes_see_the_site_s_alerts_and_closes_at_the_site_s_time() {
+    let Some(site) = Site::start() else { return };
+    let dc = FakeDc::start(Script::Echo);
+    let relay = fronted(&site, &dc);
+    let mut user = Client::connect(Mode::ee(DOMAIN), relay.addr(), SECRET, 2);
+    let probes = probes(&user.opening);
+    // A busy machine may hold up a visit, or two.
+    let late: Vec<String> = (0..3)
+        .map(|_| too_late(&probes, site.addr, relay.addr()))
+        .find(Vec::is_empty)
+        .unwrap_or_else(|| too_late(&probes, site.addr, relay.addr()));
+    assert!(late.is_empty(), "{late:#?}");
     user.send(b"meanwhile").expect("it goes out");
     assert_eq!(user.recv_exact(9).expect("it comes back"), b"meanwhile");
 }

@@ -505,7 +505,9 @@ fn near_oom() -> String {
         .into_iter()
         .find(|(group, limit)| {
             let made = group.parent().is_some_and(Path::is_dir) && std::fs::create_dir(group).is_ok();
-            let limited = made && std::fs::write(group.join(limit), "16777216").is_ok();
+            // A folder in which the kernel has put nothing is no group.
+            let limit = group.join(limit);
+            let limited = made && limit.exists() && std::fs::write(limit, "16777216").is_ok();
             if made && !limited {
                 let _ = std::fs::remove_dir(group);
             }
@@ -527,6 +529,12 @@ fn near_oom() -> String {
     }
     let peak = yard.relay.rss_kib();
     drop(sessions);
+    let members = std::fs::read_to_string(group.join("cgroup.procs")).expect("the group is there");
+    let pid = yard.relay.pid().to_string();
+    assert!(
+        members.lines().any(|member| member == pid),
+        "{pid} is not in the group: {members}"
+    );
     let did = format!("100 sessions of 100 KB each, all whole; {peak} KiB resident with all of them");
     let row = yard.row(ACT, &did);
     let _ = std::fs::remove_dir(group);
