@@ -6,6 +6,7 @@
 
 use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config};
+use crate::quote::Quoted;
 use crate::stats::json::Json;
 use crate::{daemon, http, link, probe};
 use argh::FromArgs;
@@ -443,16 +444,22 @@ fn link(args: &LinkArgs, terminal: &mut Terminal) -> u8 {
         match config.users.iter().find(|user| user.name == *name) {
             None => {
                 return terminal.fail(format_args!(
-                    "{}: no user '{}'",
+                    "{}: no user {}",
                     file.display(),
-                    name.escape_debug()
+                    Quoted {
+                        mark: '\'',
+                        text: name
+                    }
                 ));
             }
             Some(user) if !user.enabled => {
                 return terminal.fail(format_args!(
-                    "{}: user '{}' is not enabled",
+                    "{}: user {} is not enabled",
                     file.display(),
-                    name.escape_debug()
+                    Quoted {
+                        mark: '\'',
+                        text: name
+                    }
                 ));
             }
             Some(_) => {}

@@ -12,7 +12,7 @@
 //! | `main` | argv → exit code | `cli` |
 //! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `stats`' [`stats::Emit`] |
 //! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
-//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `map`, `wire` |
+//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `map`, `quote`, `wire` |
 //! | [`access`] | allow and block lists: sets of addresses | nothing of ours |
 //! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
 //! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `access`, `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `reactor`, `sys` |
@@ -22,10 +22,11 @@
 //! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
 //! | [`dc`] | ids and addresses of data centres | nothing of ours |
 //! | [`close`] | the words for every ending | nothing of ours |
-//! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc`, `map` |
+//! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc`, `map`, `quote` |
 //! | [`http`] | /stats /metrics /status | `stats::snapshot`, `reactor` |
 //! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats::snapshot`, [`stats::Emit`], `reactor`, `sys` |
 //! | [`syslog`] | the `log` facade → /dev/log or stderr | nothing of ours |
+//! | `quote` | words of peers and owners in messages | nothing of ours |
 //! | [`reactor`] | which descriptors are ready, and whose time has come | `sys` |
 //! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
 //! | `wire` (crate) | the bytes: no sockets, no clock, no randomness | nothing of ours |
@@ -42,6 +43,7 @@ pub mod link;
 mod map;
 pub mod pool;
 pub mod probe;
+pub mod quote;
 pub mod reactor;
 pub mod relay;
 pub mod stats;

@@ -1,9 +1,9 @@
 //! The system calls: socket options, clocks, limits, privileges. The only room with `unsafe` in it.
 
 pub mod clock;
+mod musl;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod splice;
-mod thread;

@@ -11,6 +11,7 @@
 //! reported, with its 1-based line. No message quotes a value: it may be a secret, also in the wrong place.
 
 use crate::map::Map;
+use crate::quote::Quoted;
 
 pub use super::problem::{Problem, Severity};
 
@@ -388,7 +389,11 @@ pub fn shown_name(name: &str) -> String {
     if name.chars().count() >= 22 {
         String::from("(a long word)")
     } else {
-        format!("'{}'", name.escape_debug())
+        Quoted {
+            mark: '\'',
+            text: name,
+        }
+        .to_string()
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::{DcStats, Stats, UserStats, add, lower, raise};
 use crate::close::{CloseReason, ConnectFailure};
 use crate::dc::DcId;
+use crate::quote::Quoted;
 
 /// The counters of one session, and its hand on those of its user, its DC and the whole relay.
 pub struct SessionStats {
@@ -252,7 +253,11 @@ impl fmt::Display for Value<'_> {
         if !self.0.is_empty() && self.0.chars().all(plain) {
             f.write_str(self.0)
         } else {
-            write!(f, "{:?}", self.0)
+            Quoted {
+                mark: '"',
+                text: self.0,
+            }
+            .fmt(f)
         }
     }
 }

@@ -38,7 +38,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod accept;
-pub mod cipher;
+pub use mtrelay_cipher as cipher;
 pub mod faketls;
 pub mod obfuscated2;
 pub mod proxy_protocol;

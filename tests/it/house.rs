@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The room, and the rooms it may look at besides itself.
-const RULES: [(&str, &[&str]); 19] = [
+const RULES: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
         "cli",
         &[
-            "config", "link", "daemon", "http", "probe", "close", "dial", "stats",
+            "config", "link", "daemon", "http", "probe", "close", "dial", "stats", "quote",
         ],
     ),
     ("probe", &["dial", "stats", "close", "dc", "reactor", "sys"]),
@@ -23,7 +23,7 @@ const RULES: [(&str, &[&str]); 19] = [
         ],
     ),
     ("access", &[]),
-    ("config", &["access", "dc", "map"]),
+    ("config", &["access", "dc", "map", "quote"]),
     ("link", &["config"]),
     (
         "relay",
@@ -32,8 +32,9 @@ const RULES: [(&str, &[&str]); 19] = [
     ("dial", &["close", "dc", "reactor", "sys"]),
     ("http", &["stats", "close", "reactor", "sys"]),
     ("ubus", &["stats", "reactor", "sys"]),
-    ("stats", &["close", "dc", "map"]),
+    ("stats", &["close", "dc", "map", "quote"]),
     ("map", &[]),
+    ("quote", &[]),
     ("pool", &[]),
     ("dc", &[]),
     ("close", &[]),

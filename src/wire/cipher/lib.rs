@@ -5,10 +5,21 @@
 //! The functions are deliberately not generic: generic code is compiled where it is used, at that crate's optimisation
 //! level, while this crate is always compiled at level 3. That decides the relay's speed on a router without AES
 //! instructions, so keep it so.
-#![allow(
-    clippy::arithmetic_side_effects,
-    reason = "blocks and counters, whose sizes are fixed"
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing
 )]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
+#[cfg(test)]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, InnerIvInit as _, KeyInit as _, StreamCipherCore as _, StreamCipherSeekCore as _};
