@@ -358,8 +358,11 @@ fn tls_clients_see_the_site_s_certificate_and_pages() {
         ("curl", &["-sSi", "--max-time", "20", "http://ADDRESS/"]),
     ];
     let both = &|(program, arguments): (&str, &[&str])| {
-        let [direct, through] = [site.addr, relay.addr()].map(|addr| said(program, arguments, addr));
-        let (Some(direct), Some(through)) = (direct, through) else {
+        let both = || [site.addr, relay.addr()].map(|addr| said(program, arguments, addr));
+        // Whether a reset overtakes the end of a stream in the program's eyes is a matter of moments, at the site too.
+        let mut tries = (0..5).map(|_| both());
+        let alike = tries.find(|[direct, through]| direct == through);
+        let [Some(direct), Some(through)] = alike.unwrap_or_else(both) else {
             skipped::<()>(&format!("there is no {program} here"));
             return;
         };
@@ -411,7 +414,8 @@ fn a_name_that_turns_out_to_be_ours_is_refused_and_counted() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         free.local_addr().expect("it is bound").port()
     };
-    // Names of this machine that the configuration cannot know to be ours.
+    // Names of this machine that the configuration cannot know to be ours; the last one is none, but resolves like one
+    // (inet_aton(3)).
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let own = own.trim();
     let resolves = |name: &&&str| {
@@ -419,7 +423,13 @@ fn a_name_that_turns_out_to_be_ours_is_refused_and_counted() {
         let is_local = |ip: std::net::IpAddr| std::net::UdpSocket::bind((ip, 0)).is_ok();
         found.is_ok_and(|mut found| found.all(|addr| is_local(addr.ip())))
     };
-    let names = [own, "ip6-localhost", "localhost.localdomain", "localhost4"];
+    let names = [
+        own,
+        "ip6-localhost",
+        "localhost.localdomain",
+        "localhost4",
+        "127.1",
+    ];
     let Some(name) = names.iter().find(resolves) else {
         return skipped("this system has one name only for itself").unwrap_or(());
     };
