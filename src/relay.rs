@@ -349,11 +349,14 @@ impl Session {
         let shared = &self.context.shared;
         let mut question = Question::new(opening, &shared.holder);
         let mut rounds = Rounds::default();
-        let mut loss = None;
+        let mut loss: Option<Loss> = None;
         loop {
             let connected = self.dial(id, addresses, &mut rounds).await;
             if let (Some(how), Ok(_) | Err(Undialed::Failed { attempted: true })) = (loss, &connected) {
-                self.stats.retried(how == Loss::Silent);
+                self.stats.retried(how.ended());
+                if let (Some(CloseReason::DcTimeout), Some(lost)) = (how.ended(), self.stats.addr()) {
+                    self.context.dialer.timed_out(lost);
+                }
             }
             let connected = connected.map_err(|end| Unreached::undialed(end, loss))?;
             let Connected {
@@ -368,7 +371,7 @@ impl Session {
             }
             let begun = clock::now();
             let mut attempt = question.attempt(self.context.fast_mode && loss.is_none());
-            let terms = Terms {
+            let mut terms = Terms {
                 client: &self.client,
                 dc: &dc,
                 pulse: &self.pulse,
@@ -376,23 +379,31 @@ impl Session {
                 scratch: &shared.scratch,
                 answer_timeout: self.context.answer_timeout,
             };
-            let asking = question.ask(&mut attempt, terms);
-            let ended = async { Asked::Ended(self.pulse.ended().await) };
-            match asking.or(ended).await {
+            let dialer = &self.context.dialer;
+            let asked = loop {
+                let asking = question.ask(&mut attempt, terms);
+                let ended = async { Asked::Ended(self.pulse.ended().await) };
+                let asked = asking.or(ended).await;
+                if !matches!(asked, Asked::Lost(_)) {
+                    break asked;
+                }
+                let soon = clock::now().saturating_duration_since(begun) < SOON;
+                if soon || self.stats.up() > 0 {
+                    dialer.suspect(address, warm);
+                }
+                if !matches!(asked, Asked::Lost(Loss::Silent)) || dialer.has_other(addresses, &rounds) {
+                    break asked;
+                }
+                // What is silent everywhere is perhaps just not to be answered: clients say such things too.
+                log::debug!("dial: DC {id}: {address} is silent, and there is no other: left open");
+                terms.answer_timeout = None;
+            };
+            match asked {
                 Asked::Answered => {}
                 Asked::Lost(how) => {
-                    let dialer = &self.context.dialer;
-                    let soon = clock::now().saturating_duration_since(begun) < SOON;
-                    if soon || self.stats.up() > 0 {
-                        dialer.suspect(address, warm);
-                    }
-                    // What is silent everywhere is perhaps just not to be answered: clients say such things too.
-                    if how != Loss::Silent || dialer.has_other(addresses, &rounds) {
-                        log::debug!("dial: DC {id}: {how} of {address} before an answer; asking again");
-                        loss = Some(how);
-                        continue;
-                    }
-                    log::debug!("dial: DC {id}: {address} is silent, and there is no other: left open");
+                    log::debug!("dial: DC {id}: {how} of {address} before an answer; asking again");
+                    loss = Some(how);
+                    continue;
                 }
                 Asked::Failed(reason) => return Err(Unreached::failed(reason, dc)),
                 Asked::Ended(reason) => return Err(Unreached::just(reason)),

@@ -87,6 +87,17 @@ pub enum Loss {
     Silent,
 }
 
+impl Loss {
+    /// The way in which the connection ended, if it did.
+    #[must_use]
+    pub fn ended(self) -> Option<CloseReason> {
+        match self {
+            Loss::Ended(reason) => Some(reason),
+            Loss::Silent => None,
+        }
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

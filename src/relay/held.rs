@@ -56,7 +56,8 @@ impl Holder {
     #[must_use]
     pub fn new(pool: &BufferPool) -> Rc<Holder> {
         Rc::new(Holder {
-            limit: (pool.levels().count / SHARE).max(1),
+            // None at all of a pool of three: a question may wait for its answer for long, and others need the rest.
+            limit: pool.levels().count / SHARE,
             pool: pool.clone(),
             shelves: RefCell::default(),
         })

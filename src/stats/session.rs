@@ -79,11 +79,19 @@ impl SessionStats {
         }
     }
 
-    /// Counts that the DC connection ended, or `silent`ly said nothing, before its first answer: the session goes to another one.
-    pub fn retried(&self, silent: bool) {
+    /// Counts that the DC connection ended in this way, or said nothing (`None`), before its first answer: the session goes to
+    /// another one.
+    pub fn retried(&self, ended: Option<CloseReason>) {
         raise(&self.dc.retries);
-        if !silent {
-            raise(&self.dc.dc_closed);
+        self.count_dc_end(ended);
+    }
+
+    fn count_dc_end(&self, ended: Option<CloseReason>) {
+        match ended {
+            Some(CloseReason::DcClosed | CloseReason::DcReset) => raise(&self.dc.dc_closed),
+            Some(CloseReason::DcTimeout) => raise(&self.dc.dc_timeouts),
+            Some(CloseReason::ClientClosed | CloseReason::ClientReset) => raise(&self.dc.client_closed),
+            _ => {}
         }
     }
 
@@ -139,12 +147,7 @@ impl SessionStats {
             lower(&self.dc.active);
             raise(&self.dc.ended);
         }
-        match reason {
-            CloseReason::DcClosed | CloseReason::DcReset => raise(&self.dc.dc_closed),
-            CloseReason::DcTimeout => raise(&self.dc.dc_timeouts),
-            CloseReason::ClientClosed | CloseReason::ClientReset => raise(&self.dc.client_closed),
-            _ => {}
-        }
+        self.count_dc_end(Some(reason));
         self.stats.live.borrow_mut().remove(self.slot);
         log::info!(
             "{}",

@@ -154,6 +154,39 @@ fn the_last_address_may_be_silent() {
 }
 
 #[test]
+fn the_last_address_is_asked_again_if_it_goes_after_its_silence() {
+    let dc = FakeDc::start(Script::Echo);
+    dc.set_script_of(0, Script::Play(vec![Step::Read(8), Step::Gate, Step::Reset]));
+    let relay = start(&asking(&[dc.addr()]));
+    let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    client.send(&[4, 0, 0, 0, 9, 9, 9, 9]).expect("it goes out");
+    assert!(client.is_silent(Duration::from_millis(1500)).expect("it works"));
+    assert_eq!(counts(&relay), [1, 1, 0, 0]);
+    dc.open_gate();
+    assert_eq!(
+        client.recv_exact(8).expect("it is echoed"),
+        [4, 0, 0, 0, 9, 9, 9, 9]
+    );
+    assert_eq!(counts(&relay), [2, 1, 1, 1]);
+}
+
+#[test]
+fn a_question_never_takes_the_only_block() {
+    let (silent, dc) = (FakeDc::start(Script::Silent), FakeDc::start(Script::Echo));
+    let config = RelayConfig::simple(SECRET, dc.addr()).dc(2, &[silent.addr()]);
+    let relay = start(&config.option("buffers", 1).fast_mode(false));
+    let mut waiting = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+    waiting.send_frame(&[1; 40]).expect("it goes out");
+    silent.wait_received(0, 44);
+    for mode in modes() {
+        let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 4);
+        client.send(&[2; 100_000]).expect("it goes out");
+        let echo = client.recv_exact(100_000).expect("it is echoed");
+        assert!(echo == [2; 100_000], "{mode:?}");
+    }
+}
+
+#[test]
 fn a_transport_error_is_an_answer() {
     let busy = FakeDc::start(Script::TransportError(-429));
     let other = FakeDc::start(Script::ResPq);
