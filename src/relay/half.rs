@@ -266,7 +266,12 @@ impl<'a> Flow<'a> {
 
     /// Whether the receiver has proved itself, and no harm is done if it disappoints.
     fn is_trusted(&self) -> bool {
-        self.is_proved() && !(self.splices() && self.half.pipes.are_scarce())
+        self.is_proved() && !(self.splices() && self.half.pipes.are_scarce(self.pipes_at_once()))
+    }
+
+    /// How many pipes the bytes go through: around records they go through two.
+    fn pipes_at_once(&self) -> usize {
+        1 + usize::from(self.half.treatment.wrap)
     }
 
     /// Whether the bytes stay as they are.
@@ -318,28 +323,29 @@ impl<'a> Flow<'a> {
 
     /// Moves what there is, once.
     fn advance(&mut self, block: Option<Block>) -> Result<Moved, HalfEnd> {
+        // Before a pipe is taken: the receiver was asked for room in that light.
+        let limit = self.limit();
         if self.splices()
             && self.record.header_left == 0
             && block.is_none()
             && let Some(pipe) = self.half.pipes.take(self.is_proved())
         {
             if !self.half.treatment.wrap {
-                return self.splice(pipe, None);
+                return self.splice(pipe, None, limit);
             }
             match self.half.pipes.take(self.is_proved()) {
-                Some(second) => return self.splice(pipe, Some(second)),
+                Some(second) => return self.splice(pipe, Some(second), limit),
                 None => self.half.pipes.give_back(pipe),
             }
         }
-        self.copy(block)
+        self.copy(block, limit)
     }
 
     /// Through a pipe; in ee mode through two, since the records' headers go between.
-    fn splice(&mut self, pipe: Pipe, bare: Option<Pipe>) -> Result<Moved, HalfEnd> {
+    fn splice(&mut self, pipe: Pipe, bare: Option<Pipe>, limit: usize) -> Result<Moved, HalfEnd> {
         let (pipes, from) = (self.half.pipes, self.half.from);
         let mut held = Held::new(pipe, pipes);
         held.bare = bare.map(|pipe| Box::new(Held::new(pipe, pipes)));
-        let limit = self.limit();
         let Some(pipe) = held.bare.as_ref().map_or(&held.pipe, |bare| &bare.pipe) else {
             return Ok(Moved::Some(0));
         };
@@ -454,7 +460,7 @@ type Plan = heapless::Vec<Piece, { 2 * RECORDS }>;
 
 impl Flow<'_> {
     /// Through blocks of the pool. What is in them stays in the socket too, until it is written.
-    fn copy(&mut self, block: Option<Block>) -> Result<Moved, HalfEnd> {
+    fn copy(&mut self, block: Option<Block>, limit: usize) -> Result<Moved, HalfEnd> {
         let Some(first) = block.or_else(|| self.half.pool.try_take()) else {
             return Ok(Moved::NoBlock);
         };
@@ -466,11 +472,7 @@ impl Flow<'_> {
             && blocks.push(block).is_ok()
         {}
         let from = self.half.from;
-        let room = blocks
-            .iter()
-            .map(|block| block.len())
-            .sum::<usize>()
-            .min(self.limit());
+        let room = blocks.iter().map(|block| block.len()).sum::<usize>().min(limit);
         let there = match with_slices(&mut blocks, room, |room| splice::peek(from.get_ref(), room)) {
             Ok(0) => return Ok(Moved::End),
             Ok(len) => len,

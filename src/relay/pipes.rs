@@ -75,15 +75,16 @@ impl Pipes {
         self.count > 0
     }
 
-    /// Whether only the last quarter is left. Who gets one of it is to put no more into it than fits its receiver's socket.
+    /// Whether taking `more` of them reaches into the last quarter. Who gets one of it is to put no more into it than fits its
+    /// receiver's socket.
     #[must_use]
-    pub fn are_scarce(&self) -> bool {
-        self.in_use.get() >= self.count - self.count.div_ceil(4)
+    pub fn are_scarce(&self, more: usize) -> bool {
+        self.in_use.get() + more > self.count - self.count.div_ceil(4)
     }
 
     /// An empty pipe, to be given back as soon as it is empty again.
     pub fn take(&self, drains: bool) -> Option<Pipe> {
-        let is_left = self.in_use.get() < self.count && (drains || !self.are_scarce());
+        let is_left = self.in_use.get() < self.count && (drains || !self.are_scarce(1));
         let pipe = if is_left {
             let free = self.free.borrow_mut().pop();
             free.or_else(|| Pipe::new(self.size).ok())

@@ -4,3 +4,5 @@
 mod reset_met_in_writing;
 #[path = "01_reset_overtakes_tail.rs"]
 mod reset_overtakes_tail;
+#[path = "03_two_pipes_past_the_reserve.rs"]
+mod two_pipes_past_the_reserve;

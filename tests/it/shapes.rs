@@ -201,8 +201,7 @@ fn readers_that_stall_leave_the_blocks_to_the_others() {
         .collect();
     dc.wait_headers(stalled.len());
     // Each of them has taken what its sockets take, and the relay has nothing in hand.
-    let before = std::cell::Cell::new(0);
-    relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
+    relay.wait_still("bytes_down");
     dc.set_script(Script::Echo);
     for mode in modes() {
         echo(&mode, Shape::default(), 1_000_000, relay.addr());

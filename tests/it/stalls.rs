@@ -45,7 +45,7 @@ fn pipes_of_any_size_will_do_and_go_back() {
         });
         let most = relay.stat("pipes_high_water");
         assert!((1..=pipes).contains(&most), "{most} of {pipes}");
-        assert_eq!(relay.stat("pipes_in_use"), 0);
+        relay.wait_stat("pipes_in_use", |pipes| pipes == 0);
     }
 }
 
@@ -70,13 +70,10 @@ fn readers_that_stall_in_mid_stream_leave_pipes_to_the_others() {
             (client, stream)
         })
         .collect();
-    let before = std::cell::Cell::new(0);
-    relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
-    assert!(
-        relay.stat("pipes_in_use") <= 3,
-        "the last quarter is for sessions that drain"
-    );
-    assert!(relay.stat("buffers_in_use") == 0, "no block waits for a reader");
+    relay.wait_still("bytes_down");
+    // The last quarter is for sessions that drain, and no block waits for a reader.
+    relay.wait_stat("pipes_in_use", |pipes| pipes <= 3);
+    relay.wait_stat("buffers_in_use", |blocks| blocks == 0);
     downloads(relay.addr(), 3, ALL);
     for (mut client, mut stream) in stalled {
         assert_eq!(
@@ -85,7 +82,8 @@ fn readers_that_stall_in_mid_stream_leave_pipes_to_the_others() {
         );
     }
     assert_eq!(relay.wait_closes(16).len(), 16);
-    assert_eq!((relay.stat("pipes_in_use"), relay.stat("buffers_in_use")), (0, 0));
+    relay.wait_stat("pipes_in_use", |pipes| pipes == 0);
+    relay.wait_stat("buffers_in_use", |blocks| blocks == 0);
 }
 
 /// What was treated for a receiver that took less has to be treated again, at the right place of both ciphers and of the
@@ -125,8 +123,7 @@ fn a_reset_in_mid_splice_frees_the_pipe() {
     for (index, mode) in modes().into_iter().enumerate() {
         let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
         client.reader.expect_stream(&mut Stream::new(6), 2 * MIB);
-        let before = std::cell::Cell::new(0);
-        relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
+        relay.wait_still("bytes_down");
         client.reset();
         let close = relay.wait_closes(index + 1).pop().expect("there are some");
         assert_eq!(close.reason, "client_reset", "{mode:?} {}", close.line);
@@ -146,8 +143,7 @@ fn sockets_share_their_memory() {
     let clients: Vec<_> = (0..16)
         .map(|_| Client::connect(Mode::Dd, relay.addr(), SECRET, 2))
         .collect();
-    let before = std::cell::Cell::new(0);
-    let sent = relay.wait_stat("bytes_down", |bytes| before.replace(bytes) == bytes && bytes > 0);
+    let sent = relay.wait_still("bytes_down");
     // Each client's own socket takes up to 256 KiB unread, and the relay's no more than its share: 4 MiB in all.
     assert!(sent < 16 * 256 * 1024 + 4 * MIB, "{sent} bytes wait");
     for mut client in clients {

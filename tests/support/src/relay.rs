@@ -9,6 +9,7 @@ mod config;
 pub use close_line::CloseLine;
 pub use config::RelayConfig;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,6 +26,10 @@ pub use rustix::process::Signal;
 
 /// How often a value is asked for again when nothing tells that it changed.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+/// For how many looks in a row a counter has to stay the same to be called still: a busy machine pauses the program for
+/// longer than one.
+const STILL_LOOKS: u32 = 25;
 
 /// The program with its runner, for whatever arguments the test gives. `bin` is `env!("CARGO_BIN_EXE_mtrelay")`.
 pub fn command(bin: &str) -> Command {
@@ -293,6 +298,19 @@ impl Relay {
                 panic!("{name} stays at {value}");
             }
         }
+    }
+
+    /// Until the counter has not moved for [`STILL_LOOKS`] looks in a row, and is not 0.
+    pub fn wait_still(&self, name: &str) -> u64 {
+        let (before, looks) = (Cell::new(0), Cell::new(0));
+        self.wait_stat(name, |value| {
+            looks.set(if before.replace(value) == value {
+                looks.get() + 1
+            } else {
+                0
+            });
+            value > 0 && looks.get() >= STILL_LOOKS
+        })
     }
 
     /// Until the next log line, or a moment. Nothing tells of a counter's change.
