@@ -30,6 +30,7 @@
 //! | [`reactor`] | which descriptors are ready, and whose time has come | `sys` |
 //! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
 //! | `wire` (crate) | the bytes: no sockets, no clock, no randomness | nothing of ours |
+//! | `fetch` (crate) | mtfetch, the companion that downloads | `wire`, and of these `dial`, `dc`, `reactor`, `sys` and a few more; nobody looks at it |
 
 pub mod access;
 pub mod cli;

@@ -44,6 +44,11 @@ const RULES: [(&str, &[&str]); 20] = [
 /// Rooms that look at nothing of ours, not even by name in the table above.
 const ALONE: [&str; 1] = ["syslog"];
 
+/// What the companion takes from the relay.
+const FETCH: [&str; 9] = [
+    "close", "config", "dc", "dial", "http", "quote", "reactor", "sys", "syslog",
+];
+
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the sources are there") {
         let path = entry.expect("the folder is readable").path();
@@ -113,6 +118,16 @@ fn rooms_look_only_where_they_may() {
                 wrong.push(format!("{}: wire looks at ours", inside.display()));
             }
             continue;
+        }
+        if room == "fetch" {
+            let others = looks_at(&code, "mtrelay::");
+            for other in others.into_iter().filter(|other| !FETCH.contains(other)) {
+                wrong.push(format!("{}: fetch looks at {other}", inside.display()));
+            }
+            continue;
+        }
+        if code.contains("mtfetch::") {
+            wrong.push(format!("{}: {room} looks at fetch", inside.display()));
         }
         let rule = RULES.iter().find(|(name, _)| *name == room);
         let allowed = match rule {
