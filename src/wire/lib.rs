@@ -9,6 +9,7 @@
 //! - [`faketls`] — the TLS 1.3 costume: hello, answer, records
 //! - [`proxy_protocol`] — what a balancer says of the client behind it
 //! - [`transport`] — where a frame ends, and which ones are errors
+//! - [`client`] — the other side of all that: what a client sends and expects
 //! - [`accept`] — the state machine that turns a connection's first bytes into a user, a mode and a DC
 
 #![no_std]
@@ -39,6 +40,7 @@ extern crate std;
 
 pub mod accept;
 pub use mtrelay_cipher as cipher;
+pub mod client;
 pub mod faketls;
 pub mod obfuscated2;
 pub mod proxy_protocol;

@@ -16,19 +16,19 @@ use sha2::{Digest as _, Sha256};
 /// The length of the header.
 pub const HEADER_LEN: usize = 64;
 
-mod field {
+pub(crate) mod field {
     use super::Range;
 
-    pub(super) const START: Range<usize> = 0..8;
+    pub(crate) const START: Range<usize> = 0..8;
     /// Key and IV of the direction away from the header's sender; reversed, of the other direction.
-    pub(super) const KEYS: Range<usize> = 8..56;
-    pub(super) const TAG: Range<usize> = 56..60;
-    pub(super) const DC: Range<usize> = 60..62;
-    pub(super) const REST: Range<usize> = 62..64;
-    pub(super) const KEYS_LEN: usize = 48;
+    pub(crate) const KEYS: Range<usize> = 8..56;
+    pub(crate) const TAG: Range<usize> = 56..60;
+    pub(crate) const DC: Range<usize> = 60..62;
+    pub(crate) const REST: Range<usize> = 62..64;
+    pub(crate) const KEYS_LEN: usize = 48;
     /// What of a header makes it that connection's own: whoever replays it cannot change these bytes. (Bytes 0..8 and
     /// 60..64 can be flipped without breaking the header.)
-    pub(super) const REPLAY: Range<usize> = 8..24;
+    pub(crate) const REPLAY: Range<usize> = 8..24;
 }
 
 /// The first bytes that no outgoing header may have, as a middlebox or the peer would take them for another protocol.
@@ -172,7 +172,7 @@ pub fn start_is_allowed(start: &[u8; 8]) -> bool {
     a != 0xef && second != [0; 4] && !FORBIDDEN_STARTS.contains(&[a, b, c, d])
 }
 
-fn allowed_start(fill: &mut dyn FnMut(&mut [u8])) -> [u8; 8] {
+pub(crate) fn allowed_start(fill: &mut dyn FnMut(&mut [u8])) -> [u8; 8] {
     loop {
         let mut start = [0; 8];
         fill(&mut start);
@@ -182,7 +182,7 @@ fn allowed_start(fill: &mut dyn FnMut(&mut [u8])) -> [u8; 8] {
     }
 }
 
-fn hashed(keys: &[u8; field::KEYS_LEN], secret: &Secret) -> StreamKey {
+pub(crate) fn hashed(keys: &[u8; field::KEYS_LEN], secret: &Secret) -> StreamKey {
     let raw = StreamKey::from_bytes(keys);
     let digest = Sha256::new()
         .chain_update(raw.key)
@@ -194,17 +194,17 @@ fn hashed(keys: &[u8; field::KEYS_LEN], secret: &Secret) -> StreamKey {
     }
 }
 
-fn reversed(bytes: &[u8; field::KEYS_LEN]) -> [u8; field::KEYS_LEN] {
+pub(crate) fn reversed(bytes: &[u8; field::KEYS_LEN]) -> [u8; field::KEYS_LEN] {
     let mut reversed = *bytes;
     reversed.reverse();
     reversed
 }
 
-fn array<const N: usize>(bytes: &[u8; HEADER_LEN], range: Range<usize>) -> Option<[u8; N]> {
+pub(crate) fn array<const N: usize>(bytes: &[u8; HEADER_LEN], range: Range<usize>) -> Option<[u8; N]> {
     bytes.get(range)?.try_into().ok()
 }
 
-fn put(bytes: &mut [u8; HEADER_LEN], range: Range<usize>, value: &[u8]) {
+pub(crate) fn put(bytes: &mut [u8; HEADER_LEN], range: Range<usize>, value: &[u8]) {
     for (to, from) in bytes.iter_mut().skip(range.start).take(range.len()).zip(value) {
         *to = *from;
     }

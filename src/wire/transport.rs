@@ -8,15 +8,15 @@
 use crate::obfuscated2::Tag;
 
 /// The bytes of a length, and the flag that is none of it.
-const LENGTH: u32 = 0x7fff_ffff;
+pub(crate) const LENGTH: u32 = 0x7fff_ffff;
 /// In the abridged transport: three bytes of length follow.
-const LONG: u8 = 0x7f;
+pub(crate) const LONG: u8 = 0x7f;
 /// An error is one word,
-const ERROR_LEN: u32 = 4;
+pub(crate) const ERROR_LEN: u32 = 4;
 /// and in the padded transport up to so many bytes more.
-const MAX_PADDING: u32 = 15;
+pub(crate) const MAX_PADDING: u32 = 15;
 /// Errors are the negated codes of HTTP, and a few of their own: −404, −429, −444.
-const ERRORS: core::ops::Range<i32> = -999..0;
+pub(crate) const ERRORS: core::ops::Range<i32> = -999..0;
 
 /// Counts the whole frames in a stream of decrypted bytes, however it is cut.
 ///

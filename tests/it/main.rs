@@ -11,6 +11,7 @@ mod admission;
 #[path = "../bugs/mod.rs"]
 mod bugs;
 mod check_net;
+mod client_side;
 mod daemon;
 mod endings;
 mod fuzz_seeds;

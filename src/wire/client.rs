@@ -1,0 +1,108 @@
+//! The client's side of a connection: to a data centre, or to a proxy in any of the three modes.
+//!
+//! The order of calls: send [`Opening::first`], read exactly [`Opening::wanted`] bytes at a time into
+//! [`Opening::handle_input`] until nothing is wanted, then [`Opening::finish`]. Only fake TLS wants anything; otherwise the
+//! [`Channel`] is there at once, and its header goes out together with the first message. From then on the channel turns
+//! messages into bytes and bytes into frames.
+//!
+//! The relay uses nothing of this; the companion that downloads does.
+
+pub mod answer;
+mod channel;
+pub mod frames;
+pub mod header;
+pub mod hello;
+
+pub use answer::BadAnswer;
+pub use channel::Channel;
+pub use frames::{BadFrame, Frame};
+pub use hello::Shares;
+
+use crate::obfuscated2::{DcInit, Tag};
+use crate::secret::{Form, Written};
+use alloc::vec::Vec;
+use answer::Answer;
+use header::ProxyInit;
+
+/// A connection that begins.
+#[derive(Debug)]
+pub struct Opening {
+    hello: Vec<u8>,
+    answer: Option<Answer>,
+    channel: Channel,
+}
+
+impl Opening {
+    /// To a data centre itself. `fill` is the source of random bytes.
+    #[must_use]
+    pub fn direct(tag: Tag, dc: i16, fill: &mut dyn FnMut(&mut [u8])) -> Opening {
+        let init = DcInit::new(tag, dc, fill);
+        Opening::bare(Channel::bare(tag, &init.header, init.up, &init.down))
+    }
+
+    /// To a proxy, as its secret says: plain (with the intermediate transport), padded, or fake TLS at the unix time `now`.
+    #[must_use]
+    pub fn proxy(
+        secret: &Written,
+        dc: i16,
+        shares: Shares,
+        now: u32,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> Opening {
+        let tag = match secret.form {
+            Form::Plain => Tag::Intermediate,
+            Form::Dd | Form::Ee(_) => Tag::Padded,
+        };
+        let init = ProxyInit::new(tag, dc, &secret.key, fill);
+        let Form::Ee(domain) = &secret.form else {
+            return Opening::bare(Channel::bare(tag, &init.header, init.up, &init.down));
+        };
+        let hello = hello::client_hello(&secret.key, domain, shares, now, fill);
+        Opening {
+            answer: Some(Answer::new(&secret.key, &hello)),
+            channel: Channel::in_records(tag, &init.header, init.up, &init.down),
+            hello,
+        }
+    }
+
+    fn bare(channel: Channel) -> Opening {
+        Opening {
+            hello: Vec::new(),
+            answer: None,
+            channel,
+        }
+    }
+
+    /// What is sent before anything is read; empty without fake TLS.
+    #[must_use]
+    pub fn first(&self) -> &[u8] {
+        &self.hello
+    }
+
+    /// How many bytes are still to be read, as far as can be told. Nothing: the channel is open.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.answer.as_ref().map_or(0, Answer::wanted)
+    }
+
+    /// Takes what was read; at most [`Opening::wanted`] bytes.
+    ///
+    /// # Errors
+    /// When nobody who knows the secret has sent this.
+    pub fn handle_input(&mut self, bytes: &[u8]) -> Result<(), BadAnswer> {
+        match &mut self.answer {
+            Some(answer) => answer.handle_input(bytes),
+            None if bytes.is_empty() => Ok(()),
+            None => Err(BadAnswer::Unasked),
+        }
+    }
+
+    /// The channel, once nothing more is wanted.
+    #[must_use]
+    pub fn finish(self) -> Option<Channel> {
+        (self.wanted() == 0).then_some(self.channel)
+    }
+}
+
+#[cfg(test)]
+mod tests;

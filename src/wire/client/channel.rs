@@ -1,0 +1,78 @@
+//! An open connection: messages become frames, encrypted, in TLS records if it must be; and back.
+
+use super::frames::{self, BadFrame, Frame, Reader};
+use crate::cipher::{Stream, StreamKey};
+use crate::faketls::record::{self, Unwrapper};
+use crate::obfuscated2::{HEADER_LEN, Tag};
+use alloc::vec::Vec;
+
+const CHANGE_CIPHER_SPEC: [u8; 6] = [0x14, 0x03, 0x03, 0x00, 0x01, 0x01];
+
+/// Both directions of a connection.
+#[derive(Debug)]
+pub struct Channel {
+    tag: Tag,
+    up: Stream,
+    down: Stream,
+    reader: Reader,
+    /// With fake TLS: where the stream of records stands.
+    records: Option<Unwrapper>,
+    /// The header, until it goes out before the first message.
+    header: Option<[u8; HEADER_LEN]>,
+}
+
+impl Channel {
+    pub(super) fn bare(tag: Tag, header: &[u8; HEADER_LEN], up: Stream, down: &StreamKey) -> Channel {
+        Channel {
+            tag,
+            up,
+            down: Stream::new(down),
+            reader: Reader::new(tag),
+            records: None,
+            header: Some(*header),
+        }
+    }
+
+    pub(super) fn in_records(tag: Tag, header: &[u8; HEADER_LEN], up: Stream, down: &StreamKey) -> Channel {
+        Channel {
+            records: Some(Unwrapper::default()),
+            ..Channel::bare(tag, header, up, down)
+        }
+    }
+
+    /// Appends to `out` the bytes that carry this message; before the first one, whatever opens the connection. `fill` is the
+    /// source of the padding's random bytes.
+    pub fn send(&mut self, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), out: &mut Vec<u8>) {
+        let header = self.header.take();
+        let opens = header.is_some();
+        let mut bytes: Vec<u8> = header.into_iter().flatten().collect();
+        let start = bytes.len();
+        frames::write(self.tag, message, fill, &mut bytes);
+        self.up.apply(bytes.get_mut(start..).unwrap_or_default());
+        if self.records.is_none() {
+            out.extend(bytes);
+            return;
+        }
+        if opens {
+            out.extend(CHANGE_CIPHER_SPEC);
+        }
+        for payload in bytes.chunks(record::MAX_PAYLOAD) {
+            out.extend(record::header(payload.len()));
+            out.extend_from_slice(payload);
+        }
+    }
+
+    /// Takes what was read, which is decrypted in place, and appends the frames that end in it.
+    ///
+    /// # Errors
+    /// When no data centre or proxy sends this. The channel is then of no more use.
+    pub fn receive(&mut self, bytes: &mut [u8], frames: &mut Vec<Frame>) -> Result<(), BadFrame> {
+        let payload = match &mut self.records {
+            Some(records) => records.unwrap_in_place(bytes).map_err(|_| BadFrame::Records)?,
+            None => 0..bytes.len(),
+        };
+        let payload = bytes.get_mut(payload).unwrap_or_default();
+        self.down.apply(payload);
+        self.reader.handle_input(payload, frames)
+    }
+}

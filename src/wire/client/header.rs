@@ -1,0 +1,44 @@
+//! The header that a proxy's client sends: as towards a data centre, but both keys are hashed with the secret.
+
+use crate::cipher::{Stream, StreamKey};
+use crate::obfuscated2::{self, HEADER_LEN, Tag, field};
+use crate::secret::Secret;
+
+/// The header towards a proxy and the two streams that it begins.
+#[derive(Debug)]
+pub struct ProxyInit {
+    /// The 64 bytes to send first.
+    pub header: [u8; HEADER_LEN],
+    /// Encrypts what follows the header.
+    pub up: Stream,
+    /// What the proxy will encrypt with, from its first byte.
+    pub down: StreamKey,
+}
+
+impl ProxyInit {
+    /// A header with random keys. `fill` is the source of random bytes.
+    #[must_use]
+    pub fn new(tag: Tag, dc: i16, secret: &Secret, fill: &mut dyn FnMut(&mut [u8])) -> ProxyInit {
+        let (mut keys, mut rest) = ([0; field::KEYS_LEN], [0; field::REST.end - field::REST.start]);
+        fill(&mut keys);
+        fill(&mut rest);
+        let mut plain = [0; HEADER_LEN];
+        obfuscated2::put(&mut plain, field::START, &obfuscated2::allowed_start(fill));
+        obfuscated2::put(&mut plain, field::KEYS, &keys);
+        obfuscated2::put(&mut plain, field::TAG, &tag.bytes());
+        obfuscated2::put(&mut plain, field::DC, &dc.to_le_bytes());
+        obfuscated2::put(&mut plain, field::REST, &rest);
+
+        // The tag and what follows it are encrypted; what stands before goes as it is.
+        let mut up = Stream::new(&obfuscated2::hashed(&keys, secret));
+        let mut header = plain;
+        up.apply(&mut header);
+        let open = plain.get(..field::TAG.start).unwrap_or_default();
+        obfuscated2::put(&mut header, 0..field::TAG.start, open);
+        ProxyInit {
+            header,
+            up,
+            down: obfuscated2::hashed(&obfuscated2::reversed(&keys), secret),
+        }
+    }
+}
