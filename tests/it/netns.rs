@@ -186,7 +186,7 @@ fn without_a_way_the_reason_is_clear_nothing_spins_and_the_return_is_noticed() {
         let unreachable = "192.0.2.77";
         let relay = relay(&[unreachable, ROUTELESS, HOLES6[2]]);
         host.ip(&format!("-6 route del {}/128 dev hole", HOLES6[2]));
-        let (cpu, begun) = (cpu_ticks(&relay), Instant::now());
+        let (cpu, begun) = (relay.cpu_ticks(), Instant::now());
         let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
         client.send_frame(&[1; 40]).expect("it goes out");
         client.recv_to_end();
@@ -200,7 +200,7 @@ fn without_a_way_the_reason_is_clear_nothing_spins_and_the_return_is_noticed() {
             "there is time for the way to come back"
         );
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        assert!(cpu_ticks(&relay) - cpu <= 10, "it does not spin");
+        assert!(relay.cpu_ticks() - cpu <= 10, "it does not spin");
         let failed = relay.stat("connect_failed_unreachable");
         assert_eq!(failed, relay.stat("direct_dc_connections_failed"));
         assert_eq!(failed, 3 * 4, "three addresses in four rounds");
@@ -234,19 +234,31 @@ fn a_session_waits_for_a_way_that_comes_back_meanwhile() {
     });
 }
 
-/// CPU time of the process, in the kernel's ticks of 10 ms.
-fn cpu_ticks(relay: &Relay) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", relay.pid())).expect("it runs");
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .expect("a name")
-        .split_whitespace()
-        .collect();
-    fields[11..13]
-        .iter()
-        .map(|ticks| ticks.parse::<u64>().expect("a number"))
-        .sum()
+/// The DC's host goes away in the middle of a session, without a word. Takes five minutes: `make test-slow`.
+#[test]
+#[ignore = "takes five minutes"]
+fn a_dc_that_vanishes_ends_its_session_as_dc_timeout() {
+    on_own_host(|host| {
+        let gone = "192.0.2.88";
+        host.address(&format!("{gone}/32"));
+        let _dc = FakeDc::builder(Script::Echo)
+            .listen(socket(gone))
+            .start()
+            .expect("the host has it");
+        let relay = relay(&[gone]);
+        let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
+        client.send_frame(&[1; 40]).expect("it goes out");
+        client.recv_frame().expect("it is echoed");
+        host.black_hole(&[gone]);
+        host.ip(&format!("addr del {gone}/32 dev lo"));
+        let begun = Instant::now();
+        client.send_frame(&[2; 40]).expect("it goes out");
+        let close = relay.wait_closes(1).remove(0);
+        let took = begun.elapsed();
+        assert_eq!(close.reason, "dc_timeout", "{}", close.line);
+        assert!(took > Duration::from_secs(290), "{took:?}");
+        assert_eq!(relay.stat("dc_2_dc_timeout"), 1);
+    });
 }
 
 /// What the peers do: the addresses one after another, each for as long as a connect may take, from the first one again
