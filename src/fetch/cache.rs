@@ -1,0 +1,345 @@
+//! What links led to: kept in memory, in one file, and if wanted in a Redis that several gateways share.
+//!
+//! Only metadata: which medium a message has, where it lies and what opens it. With it the first byte of a known link costs no
+//! question to Telegram. An entry lives for [`Options::lifetime`]: what became of the message since is not seen before.
+//!
+//! Promises: at most [`MAX_ENTRIES`] entries; the file is always a whole one, readable for its owner alone, and one
+//! that is damaged or of another version is begun anew; a Redis that does not answer costs half a second once in half a minute.
+
+mod codec;
+mod redis;
+
+use crate::link::Link;
+use crate::source::Media;
+use mtrelay::reactor::Timer;
+use mtrelay::sys::clock;
+use smol::channel::{Receiver, Sender};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use redis::Server;
+
+/// Each is about 200 bytes, an album's ten times that: 512 of them are 100 KiB, and 1 MiB if all are albums.
+const MAX_ENTRIES: usize = 512;
+/// Changes of so long are written together, for the sake of flash.
+const WRITE_DELAY: Duration = Duration::from_secs(5);
+/// A Redis that failed is left alone for so long.
+const REDIS_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the owner may choose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file; without one, what is known goes with the process.
+    pub file: Option<PathBuf>,
+    /// The Redis.
+    pub redis: Option<Server>,
+    /// Whose metadata it is: what opens a medium for one account opens it for no other.
+    pub account: i64,
+    /// How long an entry is believed.
+    pub lifetime: Duration,
+}
+
+/// What links led to.
+pub struct Cache {
+    options: Options,
+    entries: RefCell<HashMap<String, Entry>>,
+    changed: (Sender<()>, Receiver<()>),
+    /// The last failure of the Redis.
+    redis_failed: Cell<Option<Instant>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// Unix seconds.
+    kept: u32,
+    media: Vec<Media>,
+}
+
+impl Cache {
+    /// With what the file has. One that is of no use is told to the log.
+    #[must_use]
+    pub fn new(options: Options) -> Cache {
+        let mut entries = HashMap::new();
+        if let Some(file) = &options.file {
+            match read(file, options.account) {
+                Ok(read) => entries.extend(read),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => log::warn!("{}: {error}; begun anew", file.display()),
+            }
+        }
+        Cache {
+            options,
+            entries: RefCell::new(entries),
+            changed: smol::channel::bounded(1),
+            redis_failed: Cell::new(None),
+        }
+    }
+
+    /// In memory only, with an hour's lifetime: for those who need no more.
+    #[must_use]
+    pub fn in_memory() -> Cache {
+        Cache::new(Options {
+            file: None,
+            redis: None,
+            account: 0,
+            lifetime: Duration::from_secs(3600),
+        })
+    }
+
+    /// What a link led to, not too long ago.
+    pub async fn find(&self, link: &Link) -> Option<Vec<Media>> {
+        let (key, now) = (link.to_string(), clock::unix_now());
+        if let Some(entry) = self.entries.borrow().get(&key)
+            && self.is_fresh(entry, now)
+        {
+            return Some(entry.media.clone());
+        }
+        let server = self.usable_redis()?;
+        let found = self.told(server.get(&self.redis_key(&key)).await)??;
+        let entry = codec::entry(&found).filter(|entry| self.is_fresh(entry, now))?;
+        let media = entry.media.clone();
+        self.insert(key, entry);
+        Some(media)
+    }
+
+    /// Keeps what a link led to.
+    pub async fn keep(&self, link: &Link, media: &[Media]) {
+        let (key, kept) = (link.to_string(), clock::unix_now());
+        let entry = Entry {
+            kept,
+            media: media.to_vec(),
+        };
+        let bytes = codec::entry_bytes(&entry);
+        // What could not be read again is not kept.
+        if codec::entry(&bytes).as_ref() != Some(&entry) {
+            return;
+        }
+        self.insert(key.clone(), entry);
+        let Some(server) = self.usable_redis() else { return };
+        let kept = server
+            .set(&self.redis_key(&key), &bytes, self.options.lifetime)
+            .await;
+        self.told(kept);
+    }
+
+    /// Writes the file after changes, for ever.
+    pub async fn write_changes(&self) {
+        while self.changed.1.recv().await.is_ok() {
+            Timer::after(WRITE_DELAY).await;
+            // What came meanwhile is written, too.
+            let _ = self.changed.1.try_recv();
+            let Some(file) = self.options.file.clone() else {
+                return;
+            };
+            let bytes = self.bytes();
+            let named = file.clone();
+            if let Err(error) = smol::unblock(move || write(&file, &bytes)).await {
+                log::warn!("{}: {error}; tried again with the next change", named.display());
+            }
+        }
+    }
+
+    /// Writes the file now, if something changed: for the end.
+    ///
+    /// # Errors
+    /// As the file system.
+    pub fn flush(&self) -> io::Result<()> {
+        match &self.options.file {
+            Some(file) if self.changed.1.try_recv().is_ok() => write(file, &self.bytes()),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_fresh(&self, entry: &Entry, now: u32) -> bool {
+        // One from the future is from a clock that was wrong, then or now.
+        let age = now.checked_sub(entry.kept);
+        age.is_some_and(|age| u64::from(age) < self.options.lifetime.as_secs())
+    }
+
+    fn insert(&self, key: String, entry: Entry) {
+        let mut entries = self.entries.borrow_mut();
+        if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.kept);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                entries.remove(&oldest);
+            }
+        }
+        entries.insert(key, entry);
+        // Full means that somebody knows already.
+        let _ = self.changed.0.try_send(());
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let entries = self.entries.borrow();
+        codec::file_bytes(self.options.account, entries.iter())
+    }
+
+    /// Other versions of the format and other accounts have other keys.
+    fn redis_key(&self, link: &str) -> String {
+        format!("mtfetch:{}:{}:{link}", codec::VERSION, self.options.account)
+    }
+
+    fn usable_redis(&self) -> Option<&Server> {
+        let rests = |at: Instant| at.elapsed() < REDIS_PAUSE;
+        self.options
+            .redis
+            .as_ref()
+            .filter(|_| !self.redis_failed.get().is_some_and(rests))
+    }
+
+    fn told<T>(&self, result: io::Result<T>) -> Option<T> {
+        self.redis_failed.set(None);
+        result
+            .inspect_err(|error| {
+                log::warn!(
+                    "the cache's Redis: {error}; left alone for {} s",
+                    REDIS_PAUSE.as_secs()
+                );
+                self.redis_failed.set(Some(clock::now()));
+            })
+            .ok()
+    }
+}
+
+fn read(file: &Path, account: i64) -> io::Result<Vec<(String, Entry)>> {
+    let bytes = std::fs::read(file)?;
+    let invalid = || io::Error::new(ErrorKind::InvalidData, "not a cache of this version and account");
+    codec::file(&bytes, account).ok_or_else(invalid)
+}
+
+/// Whole or not at all.
+fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let mut options = std::fs::OpenOptions::new();
+    let mut opened = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    opened.write_all(bytes)?;
+    opened.sync_all()?;
+    std::fs::rename(&new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::memory;
+    use mtrelay::reactor::block_on;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn options(file: Option<PathBuf>) -> Options {
+        Options {
+            file,
+            redis: None,
+            account: 7,
+            lifetime: Duration::from_secs(60),
+        }
+    }
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("mtfetch-cache-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn find(cache: &Cache, link: &str) -> Option<Vec<Media>> {
+        block_on(cache.find(&link.parse().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_found_after_a_restart() {
+        let folder = Folder::new("restart");
+        let file = folder.0.join("cache");
+        let album = vec![memory::media(1, 10), memory::media(2, 20)];
+        let cache = Cache::new(options(Some(file.clone())));
+        block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &album)).unwrap();
+        cache.flush().unwrap();
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let again = Cache::new(options(Some(file.clone())));
+        assert_eq!(find(&again, "t.me/news/1"), Some(album));
+        assert_eq!(find(&again, "t.me/news/1?single"), None);
+        let other = Cache::new(Options {
+            account: 8,
+            ..options(Some(file))
+        });
+        assert_eq!(find(&other, "t.me/news/1"), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_begun_anew() {
+        let folder = Folder::new("damaged");
+        let file = folder.0.join("cache");
+        let cache = Cache::new(options(Some(file.clone())));
+        block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &[memory::media(1, 10)])).unwrap();
+        cache.flush().unwrap();
+        let good = std::fs::read(&file).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x40;
+            std::fs::write(&file, &bad).unwrap();
+            assert_eq!(
+                find(&Cache::new(options(Some(file.clone()))), "t.me/news/1"),
+                None,
+                "byte {at}"
+            );
+            std::fs::write(&file, &good[..at]).unwrap();
+            assert_eq!(
+                find(&Cache::new(options(Some(file.clone()))), "t.me/news/1"),
+                None,
+                "{at} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn old_entries_and_those_of_a_wrong_clock_are_not_believed() {
+        let cache = Cache::new(options(None));
+        let now = clock::unix_now();
+        let entry = |kept| Entry {
+            kept,
+            media: vec![memory::media(1, 10)],
+        };
+        cache.insert("t.me/news/1".into(), entry(now - 60));
+        assert_eq!(find(&cache, "t.me/news/1"), None);
+        cache.insert("t.me/news/1".into(), entry(now + 3600));
+        assert_eq!(find(&cache, "t.me/news/1"), None);
+        cache.insert("t.me/news/1".into(), entry(now - 5));
+        assert!(find(&cache, "t.me/news/1").is_some());
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let cache = Cache::new(options(None));
+        for kept in 0..=MAX_ENTRIES as u32 {
+            let entry = Entry {
+                kept: 1000 + kept,
+                media: vec![],
+            };
+            cache.insert(format!("t.me/news/{kept}"), entry);
+        }
+        let entries = cache.entries.borrow();
+        assert_eq!(entries.len(), MAX_ENTRIES);
+        assert!(!entries.contains_key("t.me/news/0") && entries.contains_key("t.me/news/1"));
+    }
+}

@@ -1,0 +1,195 @@
+//! The client.
+
+use super::resp::{self, MAX_REPLY, Reply};
+use mtrelay::reactor::{Async, Timer};
+use mtrelay::sys::socket;
+use smol::future;
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Slower than this it is of no use: Telegram itself would have answered.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PORT: u16 = 6379;
+
+/// A Redis: `redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER]`.
+#[derive(Clone)]
+pub struct Server {
+    host: String,
+    port: u16,
+    user: String,
+    password: String,
+    database: u32,
+    /// The connection, while nobody uses it.
+    idle: Rc<RefCell<Option<Async<TcpStream>>>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "redis://{}:{}/{}", self.host, self.port, self.database)
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Server, String> {
+        let wrong = || String::from("is no URL of a Redis (redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER])");
+        let rest = url.strip_prefix("redis://").ok_or_else(wrong)?;
+        let (place, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, address) = place.rsplit_once('@').unwrap_or(("", place));
+        let (user, password) = login.split_once(':').unwrap_or(("", login));
+        let (host, port) = match address
+            .strip_prefix('[')
+            .and_then(|address| address.split_once(']'))
+        {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or_else(wrong)?)),
+            None => address
+                .split_once(':')
+                .map_or((address, None), |(host, port)| (host, Some(port))),
+        };
+        if host.is_empty()
+            || !host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b))
+        {
+            return Err(wrong());
+        }
+        Ok(Server {
+            host: host.to_owned(),
+            port: port.map_or(Ok(PORT), str::parse).map_err(|_| wrong())?,
+            user: user.to_owned(),
+            password: password.to_owned(),
+            database: if database.is_empty() {
+                Ok(0)
+            } else {
+                database.parse()
+            }
+            .map_err(|_| wrong())?,
+            idle: Rc::default(),
+        })
+    }
+}
+
+impl Server {
+    pub(in crate::cache) async fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+        match self.ask(&[b"GET", key.as_bytes()]).await? {
+            Reply::Bytes(bytes) => Ok(Some(bytes)),
+            Reply::Nothing => Ok(None),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    pub(in crate::cache) async fn set(&self, key: &str, value: &[u8], lifetime: Duration) -> io::Result<()> {
+        let seconds = lifetime.as_secs().max(1).to_string();
+        match self
+            .ask(&[b"SET", key.as_bytes(), value, b"EX", seconds.as_bytes()])
+            .await?
+        {
+            Reply::Ok => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn ask(&self, words: &[&[u8]]) -> io::Result<Reply> {
+        let late = async {
+            Timer::after(PATIENCE).await;
+            Err(io::Error::new(ErrorKind::TimedOut, "no answer"))
+        };
+        future::or(self.ask_patiently(words), late).await
+    }
+
+    async fn ask_patiently(&self, words: &[&[u8]]) -> io::Result<Reply> {
+        let kept = self.idle.borrow_mut().take();
+        if let Some(connection) = kept
+            && let Ok(reply) = talk(&connection, words).await
+        {
+            *self.idle.borrow_mut() = Some(connection);
+            return Ok(reply);
+        }
+        // None yet, or it was closed since: a restarted server, an idle timeout.
+        let connection = self.connect().await?;
+        let reply = talk(&connection, words).await?;
+        *self.idle.borrow_mut() = Some(connection);
+        Ok(reply)
+    }
+
+    async fn connect(&self) -> io::Result<Async<TcpStream>> {
+        let place = (self.host.clone(), self.port);
+        let addresses = smol::unblock(move || place.to_socket_addrs().map(Vec::from_iter)).await?;
+        let mut failure = ErrorKind::AddrNotAvailable.into();
+        for address in addresses {
+            match connect(address).await {
+                Ok(connection) => {
+                    self.greet(&connection).await?;
+                    return Ok(connection);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn greet(&self, connection: &Async<TcpStream>) -> io::Result<()> {
+        let mut commands: Vec<Vec<&[u8]>> = Vec::new();
+        let database = self.database.to_string();
+        match (&*self.user, &*self.password) {
+            ("", "") => {}
+            ("", password) => commands.push(vec![b"AUTH", password.as_bytes()]),
+            (user, password) => commands.push(vec![b"AUTH", user.as_bytes(), password.as_bytes()]),
+        }
+        if self.database != 0 {
+            commands.push(vec![b"SELECT", database.as_bytes()]);
+        }
+        for command in commands {
+            match talk(connection, &command).await? {
+                Reply::Ok => {}
+                other => return Err(unexpected(other)),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<Async<TcpStream>> {
+    let connection = Async::new_nonblocking(socket::connect(socket::open(address, None, None)?, address)?)?;
+    connection.writable().await?;
+    socket::outcome(connection.get_ref())?;
+    Ok(connection)
+}
+
+/// A command and its reply. Only one is ever on its way, so nothing may follow the reply.
+async fn talk(mut connection: &Async<TcpStream>, words: &[&[u8]]) -> io::Result<Reply> {
+    connection.write_all(&resp::command(words)).await?;
+    let mut read = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match connection.read(&mut piece).await? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            n => read.extend_from_slice(&piece[..n]),
+        }
+        let invalid = |what| io::Error::new(ErrorKind::InvalidData, what);
+        match resp::reply(&read).map_err(invalid)? {
+            Some((reply, len)) if len == read.len() => return Ok(reply),
+            None if read.len() <= 2 * MAX_REPLY => {}
+            _ => return Err(invalid("more than one reply")),
+        }
+    }
+}
+
+fn unexpected(reply: Reply) -> io::Error {
+    match reply {
+        Reply::Error(words) => {
+            io::Error::other(words.chars().filter(|c| !c.is_control()).collect::<String>())
+        }
+        _ => io::Error::new(ErrorKind::InvalidData, "a reply to something else"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
