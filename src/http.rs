@@ -274,7 +274,8 @@ fn understand(request: &httparse::Request<'_, '_>) -> Option<Request> {
 }
 
 /// Whether a Host header names this machine in a way that nobody else's name server can.
-fn is_ours(host: &[u8]) -> bool {
+#[must_use]
+pub fn is_ours(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else {
         return false;
     };
