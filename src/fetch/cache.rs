@@ -143,11 +143,8 @@ impl Cache {
         }
     }
 
-    /// Writes the file now, if something changed: for the end.
-    ///
-    /// # Errors
-    /// As the file system.
-    pub fn flush(&self) -> io::Result<()> {
+    /// Writes the file now, if something changed.
+    fn flush(&self) -> io::Result<()> {
         match &self.options.file {
             Some(file) if self.changed.1.try_recv().is_ok() => write(file, &self.bytes()),
             _ => Ok(()),
@@ -202,6 +199,14 @@ impl Cache {
                 self.redis_failed.set(Some(clock::now()));
             })
             .ok()
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            log::warn!("the cache is not kept: {error}");
+        }
     }
 }
 
@@ -271,7 +276,7 @@ mod tests {
         let album = vec![memory::media(1, 10), memory::media(2, 20)];
         let cache = Cache::new(options(Some(file.clone())));
         block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &album)).unwrap();
-        cache.flush().unwrap();
+        drop(cache);
         assert_eq!(
             std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
             0o600

@@ -212,13 +212,16 @@ async fn save_file<S: Source>(
         while !piece.is_empty() {
             let len = piece.len() as u64;
             let left = media.size - partial.len() - len;
-            // The next piece comes while this one is written.
+            // The next piece comes while this one is written. If none comes, what did come is written all the same.
             let writing = async {
                 let written = smol::unblock(move || partial.append(&piece).map(|()| partial)).await;
                 written.map_err(disk)
             };
-            (partial, piece) = future::try_zip(writing, next(&mut reader, left)).await?;
+            let reading = async { Ok(next(&mut reader, left).await) };
+            let (written, read) = future::try_zip(writing, reading).await?;
+            partial = written;
             watch.add(len);
+            piece = read?;
         }
     }
     smol::unblock(move || partial.finish()).await.map_err(disk)
