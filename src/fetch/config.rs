@@ -48,6 +48,8 @@ pub struct Config {
     pub proxies: Vec<Proxy>,
     /// How connections are made.
     pub dial: DialOptions,
+    /// Telegram's test servers.
+    pub test: bool,
     /// Where the data centres are.
     pub dcs: Table,
     /// Data centres whose key is another one than Telegram's: the file with it.
@@ -182,6 +184,7 @@ fn read_main(reader: &mut Reader<'_>) -> Config {
             connect_timeout: Some(Duration::from_secs(10)),
             ..DialOptions::default()
         },
+        test: reader.one("test", value::boolean),
         dcs: Table::built_in(),
         rsa_key: reader.maybe("rsa_key", value::path),
         listen: reader.many("listen", value::socket_address),

@@ -23,6 +23,7 @@ pub const MAIN_OPTIONS: &[OptionSpec] = &[
     option("proxy", ""),
     option("prefer_ipv6", "auto"),
     option("bind_interface", ""),
+    option("test", "0"),
     option("rsa_key", ""),
     option("cache", ""),
     option("cache_file", ""),
