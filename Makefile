@@ -26,7 +26,7 @@ run: ## build the relay and run it: a fresh secret, its link and its QR code
 	$(CARGO) build --release
 	$(TARGET_DIR)/release/mtrelay run
 
-test: test-rust test-genuine test-router test-luci ## everything that proves the relay; installs what it needs by itself
+test: test-rust test-genuine test-fetch test-router test-luci ## everything that proves the relay; installs what it needs by itself
 
 test-rust: ## the tests in Rust: units, documentation, the relay against a fake data centre
 	$(CARGO) test --workspace
@@ -35,6 +35,9 @@ test-genuine: ## TDLib and Telethon through the relay, and the vectors they are 
 	$(CARGO) build --workspace --bins
 	CACHE='$(CACHE)' MTRELAY_BIN='$(abspath $(TARGET_DIR))/debug/mtrelay' FAKEDC_BIN='$(abspath $(TARGET_DIR))/debug/fakedc' \
 		tests/genuine/run
+
+test-fetch: ## mtfetch with a true redis-server, curl and ffmpeg
+	CARGO='$(CARGO)' tests/fetch/run
 
 test-router: ## the packages, the service's script, installing and removing, in a scratch router
 	PYTHON='$(PYTHON)' tests/router/run
