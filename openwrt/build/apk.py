@@ -7,9 +7,9 @@ Fields of objects have fixed places. Everything is little-endian.
 
 import hashlib
 import struct
-import zlib
 
 import archive
+import deflate
 from makefile import Package
 
 INT, INT_32, BLOB_8, BLOB_16, BLOB_32, ARRAY, OBJECT = (kind << 28 for kind in (0x1, 0x2, 0x8, 0x9, 0xA, 0xD, 0xE))
@@ -189,5 +189,4 @@ def build(package: Package, architecture: str) -> bytes:
     heap[place : place + ID_LEN] = hashlib.sha256(heap).digest()[:ID_LEN]
 
     plain = b"ADB." + SCHEMA_PACKAGE + block(BLOCK_DOCUMENT, bytes(heap)) + b"".join(data)
-    packer = zlib.compressobj(level=9, wbits=-15)
-    return b"ADBd" + packer.compress(plain) + packer.flush()
+    return b"ADBd" + deflate.raw(plain)

@@ -1,8 +1,9 @@
 """Tar archives that are the same whenever and wherever they are made: order, owners, times and compression are fixed."""
 
-import gzip
 import io
 import tarfile
+
+import deflate
 
 # 1980, the oldest time that every archive format can say.
 EPOCH = 315_532_800
@@ -38,4 +39,4 @@ def tar_gz(members: list[tuple[str, bytes, int]], with_folders: bool) -> bytes:
                     seen.add(folder)
                     add(folder, None, 0o755)
             add(path.strip("/"), content, mode)
-    return gzip.compress(plain.getvalue(), compresslevel=9, mtime=0)
+    return deflate.gzip(plain.getvalue())

@@ -21,11 +21,22 @@ HERE = Path(__file__).resolve().parent
 PROFILE = "router"
 # Binaries of so many states of the sources stay in the cache.
 KEPT_STATES = 12
+# What of this folder decides how a binary comes out.
+BUILDERS = ("cross.py", "discard.ld", "link.py", "targets.py", "toolchain.py")
 
 BUILD_STD = [
     # The library that comes with the compiler is built for speed and with backtraces, which alone are 260 KB; MIPS has none at all.
     "-Zbuild-std=std,panic_abort",
     "-Zbuild-std-features=optimize_for_size",
+]
+
+
+MIPS_FLAGS = [
+    # A jump through a table is longer than a few comparisons.
+    "-Cllvm-args=-min-jump-table-entries=64",
+    # Equal ends of branches become one. LLVM leaves that out on MIPS for the sake of branches over more than 128 KB, of which there are
+    # none: the largest function is a seventh of that.
+    "-Cllvm-args=-enable-tail-merge",
 ]
 
 
@@ -45,6 +56,7 @@ def rust_flags(target: Target) -> list[str]:
         "-Cpanic=immediate-abort",
         # SHA-256 as a loop: it hashes a hello and four keys for a session, never its bytes.
         '--cfg=sha2_backend_soft="compact"',
+        *(MIPS_FLAGS if target.mips else []),
         f"-Clink-arg=-Wl,-T,{HERE / 'discard.ld'}",
         "-Clink-arg=-Wl,--no-eh-frame-hdr",
         # Paths in the binary are the same wherever it is built.
@@ -58,7 +70,7 @@ def state_digest(compiler: str) -> str:
     """Of all that decides what the binaries are."""
     digest = hashlib.sha256()
     digest.update(f"{compiler}\n{toolchain.ZIG_VERSION}\n".encode())
-    files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", HERE / "discard.ld", HERE / "cross.py", HERE / "targets.py"]
+    files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *(HERE / name for name in BUILDERS)]
     files += sorted(path for path in (ROOT / "src").rglob("*") if path.is_file())
     for path in files:
         content = path.read_bytes()

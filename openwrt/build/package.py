@@ -4,13 +4,13 @@ Everything in them comes from the SDK's Makefile and the files it names, and is 
 """
 
 import argparse
-import gzip
 import re
 import tempfile
 from pathlib import Path
 
 import apk
 import cross
+import deflate
 import ipk
 import luci
 from makefile import Makefile, Package
@@ -62,7 +62,7 @@ def write_index(folder: Path) -> None:
     """Of all packages that lie in the folder. Its signature needs the owner's key: `usign -S -m Packages -s KEY`."""
     text = ipk.index(sorted(folder.glob("*.ipk")))
     (folder / "Packages").write_text(text)
-    (folder / "Packages.gz").write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
+    (folder / "Packages.gz").write_bytes(deflate.gzip(text.encode()))
 
 
 def write_sizes(sizes: dict[str, tuple[int, int, int]]) -> None:

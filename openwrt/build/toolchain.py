@@ -15,6 +15,7 @@ ZIG_VERSION = "0.17.0"
 RUSTC = Path("/usr/bin/rustc")
 CARGO = Path("/usr/bin/cargo")
 OLDEST_RUST = (1, 95)
+LINK = Path(__file__).resolve().with_name("link.py")
 
 
 def cache() -> Path:
@@ -57,12 +58,16 @@ def require_rust() -> str:
     return output(RUSTC, "-vV")
 
 
+def require_pip() -> None:
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode != 0:
+        apt_install(["python3-pip"])
+
+
 def require_zig() -> Path:
     """The folder of zig; a new one is complete once it has its name."""
     folder = cache() / f"ziglang-{ZIG_VERSION}"
     if not folder.exists():
-        if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode != 0:
-            apt_install(["python3-pip"])
+        require_pip()
         say(f"installing zig {ZIG_VERSION} into {folder}")
         making = folder.with_name(f"{folder.name}.{os.getpid()}")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
@@ -90,7 +95,7 @@ def require_qemu(runner: str) -> str:
 def linker(zig: Path, name: str, zig_target: str) -> Path:
     """A program that links for the target, as cargo wants one without arguments."""
     path = cache() / "linkers" / name
-    text = f'#!/bin/sh\nexec "{zig}" cc -target {zig_target} "$@"\n'
+    text = f'#!/bin/sh\nexec "{sys.executable}" "{LINK}" "{zig}" "{zig_target}" "$@"\n'
     if not path.exists() or path.read_text() != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         making = path.with_name(f"{name}.{os.getpid()}")
