@@ -8,6 +8,7 @@ use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config};
 use crate::quote::Quoted;
 use crate::stats::json::Json;
+use crate::sys::stdio::Stdio;
 use crate::{daemon, http, link, probe};
 use argh::FromArgs;
 use std::ffi::OsString;
@@ -123,8 +124,8 @@ pub struct StatusArgs {
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut terminal = Terminal {
-        out: Box::new(io::stdout()),
-        err: Box::new(io::stderr()),
+        out: Box::new(Stdio::out()),
+        err: Box::new(Stdio::err()),
     };
     let code = dispatch(arguments, &mut terminal);
     ExitCode::from(code)
@@ -155,7 +156,7 @@ impl Terminal {
 
     /// Prints a line on stderr. If that fails, there is nowhere left to say so.
     fn complain(&mut self, line: &str) {
-        let _ = writeln!(self.err, "{line}");
+        let _ = self.err.write_all(format!("{line}\n").as_bytes());
     }
 
     fn fail(&mut self, what: impl std::fmt::Display) -> u8 {

@@ -19,6 +19,7 @@ use crate::reactor::{self, Async, Timer};
 use crate::relay::{Context, Shared, isolate};
 use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Pipes, Snapshot};
 use crate::sys::signal::Signals;
+use crate::sys::stdio::Stdio;
 use crate::sys::{clock, process, seccomp};
 use crate::syslog::{self, Target};
 pub(crate) use build::dial_options;
@@ -29,7 +30,7 @@ use smol::LocalExecutor;
 use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -307,13 +308,13 @@ impl Daemon {
             return;
         };
         let host = build::own_address();
-        let mut out = io::stdout().lock();
+        let mut text = String::new();
         for user in &config.users {
             for link in link::links(user, &host, port, config.modes, config.front_domain.as_deref()) {
-                let _ = writeln!(out, "{}\n{}\n{}", link.tg, link.https, link::qr(&link.tg));
+                text += &format!("{}\n{}\n{}\n", link.tg, link.https, link::qr(&link.tg));
             }
         }
-        let _ = out.flush();
+        let _ = Stdio::out().write_all(text.as_bytes());
     }
 
     /// Until the last session has gone after SIGTERM.

@@ -10,7 +10,7 @@
 //! | room | what it is | looks at |
 //! |---|---|---|
 //! | `main` | argv → exit code | `cli` |
-//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `stats`' [`stats::Emit`] |
+//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `sys`, `stats`' [`stats::Emit`] |
 //! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
 //! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `map`, `quote`, `wire` |
 //! | [`access`] | allow and block lists: sets of addresses | nothing of ours |
@@ -25,7 +25,7 @@
 //! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc`, `map`, `quote` |
 //! | [`http`] | /stats /metrics /status | `stats::snapshot`, `reactor` |
 //! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats::snapshot`, [`stats::Emit`], `reactor`, `sys` |
-//! | [`syslog`] | the `log` facade → /dev/log or stderr | nothing of ours |
+//! | [`syslog`] | the `log` facade → /dev/log or stderr | `sys` |
 //! | `quote` | words of peers and owners in messages | nothing of ours |
 //! | [`reactor`] | which descriptors are ready, and whose time has come | `sys` |
 //! | [`sys`] | system calls, the only `unsafe` | nothing of ours |

@@ -7,3 +7,4 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod splice;
+pub mod stdio;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::sys::stdio::Stdio;
 use log::{Level, LevelFilter, Metadata, Record, SetLoggerError};
 use syslog::{Facility, LogFormat, Severity};
 
@@ -38,7 +39,7 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// Takes over the log facade. Works once in a process.
 pub fn init(target: Target, level: LevelFilter) -> Result<(), SetLoggerError> {
     let socket = (target == Target::Syslog).then(|| Socket::new(Path::new(SYSLOG_PATH)));
-    log::set_logger(LOGGER.get_or_init(|| Logger::new(Sink::new(socket, Box::new(io::stderr())))))?;
+    log::set_logger(LOGGER.get_or_init(|| Logger::new(Sink::new(socket, Box::new(Stdio::err())))))?;
     set_level(level);
     Ok(())
 }

@@ -26,9 +26,11 @@ fn poll(task: Pin<&mut dyn Future<Output = ()>>, context: &mut Context<'_>, stat
     })
 }
 
-/// From now on a panic is a line in the log, wherever that goes.
+/// From now on a panic is a line in the log, wherever that goes. Where panics abort, the standard library's words on stderr are.
 pub fn log_panics() {
-    std::panic::set_hook(Box::new(|info| log::error!("panic: {info}")));
+    if cfg!(panic = "unwind") {
+        std::panic::set_hook(Box::new(|info| log::error!("panic: {info}")));
+    }
 }
 
 #[cfg(test)]
