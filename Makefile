@@ -17,7 +17,7 @@ SECONDS ?= 15
 
 DURATION ?= 60
 
-.PHONY: help run cross package shares test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
+.PHONY: help run cross package shares memory instructions test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,12 @@ test-slow: ## what the kernel takes minutes for: a DC that vanishes without a wo
 
 shares: ## each dependency's part of the mipsel binary, into docs/size.md
 	$(PYTHON) openwrt/build/shares.py
+
+memory: ## what the idle daemon has in memory on a MIPS router, under Debian's kernel in qemu-system
+	$(PYTHON) tests/cross/memory.py
+
+instructions: ## how many instructions a byte costs on a MIPS router, counted by qemu
+	CARGO='$(CARGO)' $(PYTHON) tests/cross/instructions.py
 
 footprint: ## the size of the release binary, and its memory when idle
 	$(CARGO) build --release
