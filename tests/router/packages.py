@@ -1,6 +1,7 @@
 """Packages made for the tests: by the builder itself, around a small program, as their contents do not depend on it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,10 @@ SMALL_PROGRAM = """#!/bin/sh
 # version {version}
 [ "$1" != secret ] || echo 00112233445566778899aabbccddeeff
 """
+
+
+def version() -> str:
+    return re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
 
 
 def program(folder: Path, version: str = "1") -> Path:

@@ -15,7 +15,7 @@ from router import ROOT, Ipk
 
 import lmo  # from the builder's folder, which `packages` adds
 
-VERSION = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+VERSION = packages.version()
 CONTENTS = {
     "./usr/sbin/mtrelay": 0o755,
     "./etc/config/mtrelay": 0o600,
