@@ -97,6 +97,11 @@ impl Stream {
         Stream { seed, position: 0 }
     }
 
+    /// The same at any of its bytes.
+    pub fn at(seed: u64, position: u64) -> Stream {
+        Stream { seed, position }
+    }
+
     /// How many bytes were made or compared.
     pub fn position(&self) -> u64 {
         self.position
