@@ -237,6 +237,19 @@ impl Pace {
         usual.map_or(Duration::from_secs(10), |usual| (usual * 4).clamp(LEAST, MOST))
     }
 
+    /// After how long an answer on this connection is so late that another one may be quicker.
+    #[must_use]
+    pub fn late_after(&self, line: usize) -> Duration {
+        const LEAST: Duration = Duration::from_millis(1500);
+        const UNKNOWN: Duration = Duration::from_secs(5);
+        if self.lines.iter().filter(|line| line.open).count() < 2 {
+            // The same connection would only have twice the work.
+            return self.patience(line);
+        }
+        let usual = self.lines.get(line).and_then(|line| line.usual);
+        usual.map_or(UNKNOWN, |usual| (usual * SLOW).max(LEAST))
+    }
+
     fn under_way(&self) -> u32 {
         self.lines.iter().map(|line| line.under_way).sum()
     }

@@ -123,6 +123,13 @@ impl Window {
         Some(*request)
     }
 
+    /// Whether [`Window::poll_twin`] has one.
+    #[must_use]
+    pub fn may_twin(&self) -> bool {
+        let first = self.under_way.iter().next();
+        first.is_some_and(|(request, copies)| *copies == 1 && request.offset == self.next)
+    }
+
     /// Whether the reader waits for just this one.
     #[must_use]
     pub fn is_next(&self, request: Request) -> bool {
