@@ -26,6 +26,7 @@ CONTENTS = {
     "./etc/capabilities/mtrelay-admin.json": 0o644,
     "./etc/seccomp/mtrelay.json": 0o644,
     "./usr/share/acl.d/mtrelay.json": 0o644,
+    "./usr/share/mtrelay/sysctl.conf": 0o644,
 }
 
 
