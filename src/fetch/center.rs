@@ -67,6 +67,8 @@ struct Trouble {
     /// Since the last answer.
     failures: u32,
     unknown_key: u32,
+    /// An unknown key was replaced since the last answer.
+    has_new_key: bool,
     crowded: u32,
     not_before: Option<Instant>,
     last: Option<CallError>,
@@ -415,6 +417,10 @@ impl Center {
                         trouble.failures = MOST_FAILURES;
                     } else {
                         owner.forget_key(self.dc);
+                        // A new key has tries of its own, but only the first one.
+                        if !std::mem::replace(&mut trouble.has_new_key, true) {
+                            trouble.failures = 1;
+                        }
                     }
                 }
             }
