@@ -122,7 +122,6 @@ impl Exchange {
             Some(Hostile::ZeroPq) => answer.pq = vec![0; 8],
             Some(Hostile::OnePq) => answer.pq = vec![1],
             Some(Hostile::EmptyPq) => answer.pq = Vec::new(),
-            Some(Hostile::SquarePq) => answer.pq = (p * p).to_be_bytes().to_vec(),
             Some(Hostile::LongPq) => answer.pq = vec![0xff; 64],
             Some(Hostile::OtherNonce) => answer.nonce[0] ^= 1,
             Some(Hostile::UnknownKey) => answer.server_public_key_fingerprints = vec![1, 2, 3],
@@ -235,7 +234,7 @@ impl Exchange {
         if hostile == Some(Hostile::ShortParams) {
             data.truncate(16);
         }
-        let (key, iv) = self.temporary_key();
+        let (key, iv) = temporary_key(&self.new_nonce, &self.server_nonce);
         ige_encrypt(&mut data, &key, &iv);
         match hostile {
             Some(Hostile::OddParams) => data.truncate(data.len() - 5),
@@ -263,7 +262,7 @@ impl Exchange {
         if data.len() < 32 || !data.len().is_multiple_of(16) {
             return Err(format!("{} bytes are no encrypted data", data.len()));
         }
-        let (key, iv) = self.temporary_key();
+        let (key, iv) = temporary_key(&self.new_nonce, &self.server_nonce);
         ige_decrypt(&mut data, &key, &iv);
         let (hash, rest) = data.split_at(20);
         let mut input = Cursor::from_slice(rest);
@@ -325,7 +324,7 @@ impl Exchange {
         }
         Answer {
             object: Some(answer.to_bytes()),
-            key: is_done.then(|| (Box::new(*auth_key), i64::from_le_bytes(salt))),
+            key: (is_done && hostile.is_none()).then(|| (Box::new(*auth_key), i64::from_le_bytes(salt))),
         }
     }
 
@@ -338,26 +337,26 @@ impl Exchange {
         }
         Ok(())
     }
+}
 
-    fn temporary_key(&self) -> ([u8; 32], [u8; 32]) {
-        let sha1 = |parts: [&[u8]; 2]| -> [u8; 20] {
-            Sha1::new()
-                .chain_update(parts[0])
-                .chain_update(parts[1])
-                .finalize()
-                .into()
-        };
-        let (new, server) = (&self.new_nonce[..], &self.server_nonce[..]);
-        let (a, b, c) = (sha1([new, server]), sha1([server, new]), sha1([new, new]));
-        let mut key = [0; 32];
-        key[..20].copy_from_slice(&a);
-        key[20..].copy_from_slice(&b[..12]);
-        let mut iv = [0; 32];
-        iv[..8].copy_from_slice(&b[12..]);
-        iv[8..28].copy_from_slice(&c);
-        iv[28..].copy_from_slice(&new[..4]);
-        (key, iv)
-    }
+/// The key and the vector of what is sealed before there is a key.
+pub(crate) fn temporary_key(new: &[u8; 32], server: &[u8; 16]) -> ([u8; 32], [u8; 32]) {
+    let sha1 = |parts: [&[u8]; 2]| -> [u8; 20] {
+        Sha1::new()
+            .chain_update(parts[0])
+            .chain_update(parts[1])
+            .finalize()
+            .into()
+    };
+    let (a, b, c) = (sha1([new, server]), sha1([server, new]), sha1([new, new]));
+    let mut key = [0; 32];
+    key[..20].copy_from_slice(&a);
+    key[20..].copy_from_slice(&b[..12]);
+    let mut iv = [0; 32];
+    iv[..8].copy_from_slice(&b[12..]);
+    iv[8..28].copy_from_slice(&c);
+    iv[28..].copy_from_slice(&new[..4]);
+    (key, iv)
 }
 
 /// The prime, as a number.

@@ -15,6 +15,7 @@
 //! | `session`, `gzip` | ids, salts, containers, acknowledgements |
 //! | `rpc` | the methods of the API |
 //! | `srp` | the password's proof |
+//! | [`envelope`] | single messages, for fuzz targets |
 //! | `state` | what all of them share |
 #![allow(
     clippy::disallowed_methods,
@@ -24,6 +25,7 @@
 pub mod cluster;
 pub mod counters;
 mod crypt;
+pub mod envelope;
 mod exchange;
 pub mod faults;
 mod gzip;
@@ -38,4 +40,5 @@ pub mod world;
 pub use cluster::Cluster;
 pub use counters::Counters;
 pub use faults::{Corruption, Faults, Flood, Hostile};
+pub use rsa::PUBLIC_KEY_PEM;
 pub use world::World;

@@ -9,7 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 /// The public half, as a client takes it.
-pub(crate) const PUBLIC_KEY_PEM: &str = include_str!("../public_key.pem");
+pub const PUBLIC_KEY_PEM: &str = include_str!("../public_key.pem");
 
 const MODULUS: &str = "ccd66aa28dc743a811a0b1b9738d50db4cbc22fc37fccf600c800261c93383e600a31c7cff658c20e815cb32ff920567\
      2683a3e1f3f5a0dd329e17ae45f35da30e7a60fd608014e3aea91425a4cf19baa473819c6f66512bbb21094f0febe750\

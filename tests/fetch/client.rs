@@ -1,0 +1,185 @@
+//! A client of a test's choosing, and what every test does with it.
+
+use mtfetch::link::{Chat, Link};
+use mtfetch::rsa::PublicKey;
+use mtfetch::source::{FetchError, Media, Reader as _, Source as _};
+use mtfetch::store::Store;
+use mtfetch::telegram::{Device, Options, Telegram};
+use mtfetch::way::Way;
+use mtproto_test_dc::world::{Channel, File, Message};
+use mtproto_test_dc::{Cluster, World};
+use mtrelay::dc::{DcId, Table};
+use mtrelay::dial::{DialOptions, Dialer};
+use mtrelay::reactor;
+use mtrelay_test_support::clock::patience;
+use mtrelay_test_support::relay::TempDir;
+use sha2::{Digest as _, Sha256};
+use smol::LocalExecutor;
+use smol::future::FutureExt as _;
+use std::ops::Range;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The channel of [`world`]: message `n` has file `n`.
+pub(crate) const CHANNEL: &str = "files";
+/// The bot of every world.
+pub(crate) const TOKEN: &str = "7000:test-token";
+
+/// A world with one channel and these files in it.
+pub(crate) fn world(files: impl IntoIterator<Item = File>) -> World {
+    let mut world = World::new();
+    world.files = files.into_iter().collect();
+    let mut channel = Channel::public(2001, CHANNEL);
+    let message = |file: &File| (file.id as i32, Message::with_file(file.id));
+    channel.messages = world.files.iter().map(message).collect();
+    world.channels.push(channel);
+    world
+}
+
+/// The link of a message in that channel.
+pub(crate) fn link(message: i32) -> Link {
+    Link {
+        chat: Chat::Name(CHANNEL.into()),
+        message,
+        comment: None,
+        single: false,
+    }
+}
+
+/// The way straight to the data centres.
+pub(crate) fn direct(cluster: &Cluster) -> Way {
+    let mut table = Table::built_in();
+    for (dc, address) in cluster.addrs() {
+        let id = i16::try_from(*dc).ok().and_then(DcId::new);
+        table.set(
+            id.expect("the cluster's numbers are numbers of data centres"),
+            vec![*address],
+        );
+    }
+    Way::Direct(table)
+}
+
+/// What a client has.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) way: Way,
+    pub(crate) connections: usize,
+    pub(crate) public_key: &'static str,
+    pub(crate) api: (i32, String),
+}
+
+impl Setup {
+    pub(crate) fn new(cluster: &Cluster, way: Way, connections: usize) -> Setup {
+        Setup {
+            way,
+            connections,
+            public_key: cluster.public_key(),
+            api: cluster.world(|world| (world.api_id, world.api_hash.clone())),
+        }
+    }
+}
+
+/// Runs a client with the account that the file has, or with none.
+///
+/// # Panics
+/// When the work is not done in ten times what anything may take.
+pub(crate) fn run<T>(setup: Setup, account: &Path, work: impl AsyncFnOnce(Telegram) -> T) -> T {
+    let executor = Rc::new(LocalExecutor::new());
+    let dialer = Dialer::new(executor.clone(), DialOptions::default());
+    let options = Options {
+        api_id: setup.api.0,
+        api_hash: setup.api.1,
+        ways: vec![setup.way],
+        keys: PublicKey::from_pem(setup.public_key).expect("the cluster's key is one"),
+        store: Store::new(account),
+        connections: setup.connections,
+        device: Device::this(),
+        test: false,
+    };
+    let limit = patience() * 10;
+    let done = reactor::block_on(executor.clone().run(async {
+        let telegram = Telegram::new(executor.clone(), dialer, options).expect("the file is new or ours");
+        let late = async {
+            reactor::Timer::after(limit).await;
+            panic!("the work is not done after {limit:?}");
+        };
+        let done = work(telegram).or(late).await;
+        // What was dropped is still to be taken down: sockets are closed by their tasks' ends.
+        for _ in 0..100 {
+            smol::future::yield_now().await;
+        }
+        done
+    }));
+    done.expect("the system has descriptors for a reactor")
+}
+
+/// Runs a client that has logged in as a bot.
+pub(crate) fn logged_in<T>(setup: Setup, work: impl AsyncFnOnce(Telegram) -> T) -> T {
+    let dir = TempDir::new();
+    run(setup, &dir.path().join("account"), async |telegram| {
+        telegram.login_bot(TOKEN).await.expect("the bot is known");
+        work(telegram).await
+    })
+}
+
+/// The one medium behind a link.
+pub(crate) async fn find(telegram: &Telegram, message: i32) -> Media {
+    let found = telegram.find(&link(message)).await;
+    let mut found = found.expect("the message is there");
+    assert_eq!(found.len(), 1, "one medium: {found:?}");
+    found.swap_remove(0)
+}
+
+/// How many bytes a part has, and their digest.
+pub(crate) async fn digest(
+    telegram: &Telegram,
+    media: &Media,
+    part: Range<u64>,
+) -> Result<(u64, [u8; 32]), FetchError> {
+    let (mut hash, mut count) = (Sha256::new(), 0);
+    let mut reader = telegram.open(media, part);
+    while let Some(bytes) = reader.next().await? {
+        assert!(!bytes.is_empty(), "no bytes are no news");
+        count += bytes.len() as u64;
+        hash.update(&bytes);
+    }
+    Ok((count, hash.finalize().into()))
+}
+
+/// Fetches a whole file and compares its digest with the one at the source.
+pub(crate) async fn fetch_whole(telegram: &Telegram, file: &File) {
+    let media = find(telegram, file.id as i32).await;
+    assert_eq!(media.size, file.size);
+    let fetched = digest(telegram, &media, 0..file.size).await;
+    let fetched = fetched.unwrap_or_else(|error| panic!("the file does not come: {error}"));
+    assert_eq!(
+        fetched,
+        (file.size, file.sha256()),
+        "other bytes than at the source"
+    );
+}
+
+/// Asserts that no rule of the server's was broken.
+#[track_caller]
+pub(crate) fn assert_no_violations(cluster: &Cluster) {
+    let violations = cluster.counters().violations;
+    assert!(violations.is_empty(), "rules were broken: {violations:#?}");
+}
+
+/// Repeats what a busy machine may spoil, at most three times: true once it held.
+pub(crate) fn held_once(what: &str, mut attempt: impl FnMut() -> Result<(), String>) {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        match attempt() {
+            Ok(()) => return,
+            Err(why) => seen.push(why),
+        }
+    }
+    panic!("{what}: {seen:?}");
+}
+
+/// Milliseconds.
+pub(crate) const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}

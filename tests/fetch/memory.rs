@@ -1,0 +1,113 @@
+//! How much memory it takes while a player pauses, and after many downloads. The client is a process of its own here.
+
+use crate::client::{Setup, digest, find, logged_in, ms, run, world};
+use mtfetch::source::{Reader as _, Source as _};
+use mtfetch::way::Way;
+use mtproto_test_dc::Cluster;
+use mtproto_test_dc::world::File;
+use mtrelay::dc::{DcId, Table};
+use mtrelay_test_support::relay::TempDir;
+use std::net::SocketAddr;
+use std::process::Command;
+
+const MIB: u64 = 1 << 20;
+/// What the child is told: the addresses of the data centres 1 to 5, one after another.
+const ADDRESSES: &str = "MTFETCH_TEST_DCS";
+
+fn rss_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("it is there");
+    let number = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok());
+    number.expect("a number of KiB")
+}
+
+/// Runs the ignored test of that name in a process of its own.
+fn in_child(cluster: &Cluster, name: &str) {
+    let addresses: Vec<String> = cluster.addrs().values().map(ToString::to_string).collect();
+    let output = Command::new(std::env::current_exe().expect("this is a program"))
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .env(ADDRESSES, addresses.join(" "))
+        .output()
+        .expect("this program can be started again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(said.contains("1 passed"), "it was run: {said}");
+}
+
+/// In the child: a client of the data centres that the parent has, or `None` when there is no parent.
+fn child_setup() -> Option<Setup> {
+    let addresses = std::env::var(ADDRESSES).ok()?;
+    let mut table = Table::built_in();
+    for (dc, address) in (1..).zip(addresses.split(' ')) {
+        let address: SocketAddr = address.parse().ok()?;
+        table.set(DcId::new(dc)?, vec![address]);
+    }
+    // The key and the application are those of every cluster.
+    let any = Cluster::start(mtproto_test_dc::World::new());
+    Some(Setup::new(&any, Way::Direct(table), 4))
+}
+
+#[test]
+fn a_pause_takes_no_more_than_the_window_and_a_little() {
+    let cluster = Cluster::start(world([File::document(1, 4, 64 * MIB), File::document(2, 4, MIB)]));
+    in_child(&cluster, "memory::child_that_pauses");
+}
+
+#[test]
+#[ignore = "runs as the child of a_pause_takes_no_more_than_the_window_and_a_little"]
+fn child_that_pauses() {
+    let Some(setup) = child_setup() else { return };
+    let dir = TempDir::new();
+    run(setup, &dir.path().join("account"), async |telegram| {
+        telegram
+            .login_bot(crate::client::TOKEN)
+            .await
+            .expect("the bot is known");
+        let small = find(&telegram, 2).await;
+        let media = find(&telegram, 1).await;
+        digest(&telegram, &small, 0..small.size).await.expect("it comes");
+        let before = rss_kib();
+        let mut reader = telegram.open(&media, 0..media.size);
+        let mut taken = 0;
+        while taken < 20 * MIB {
+            let bytes = reader.next().await.expect("it comes").expect("there is more");
+            taken += bytes.len() as u64;
+        }
+        // As long as it takes the window to fill, and then some.
+        mtrelay::reactor::Timer::after(ms(1500)).await;
+        let grown = rss_kib().saturating_sub(before);
+        assert!(grown <= (2 + 4) * 1024, "{grown} KiB more than {before}");
+    });
+}
+
+#[test]
+fn a_hundred_downloads_leave_nothing_behind() {
+    let cluster = Cluster::start(world([File::document(1, 4, 2 * MIB)]));
+    in_child(&cluster, "memory::child_that_downloads");
+    assert!(cluster.counters().file_bytes >= 120 * 2 * MIB);
+}
+
+#[test]
+#[ignore = "runs as the child of a_hundred_downloads_leave_nothing_behind"]
+fn child_that_downloads() {
+    let Some(setup) = child_setup() else { return };
+    logged_in(setup, async |telegram| {
+        let mut before = 0;
+        for round in 0..120 {
+            let media = find(&telegram, 1).await;
+            digest(&telegram, &media, 0..media.size).await.expect("it comes");
+            if round == 20 {
+                before = rss_kib();
+            }
+        }
+        let grown = rss_kib().saturating_sub(before);
+        assert!(grown <= 1024, "{grown} KiB more than after the first twenty");
+    });
+}

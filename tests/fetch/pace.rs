@@ -1,0 +1,149 @@
+//! How fast: several connections where one is bounded, few round trips before the first byte, load away from who is slow.
+
+use crate::client::{Setup, assert_no_violations, digest, direct, find, held_once, logged_in, ms, world};
+use mtfetch::source::{Reader as _, Source as _};
+use mtproto_test_dc::Cluster;
+use mtproto_test_dc::world::File;
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1 << 20;
+const RATE: u32 = 2_000_000;
+
+/// Bytes a second over so many connections, each of which has 60 ms and 2 MB/s.
+fn speed(connections: usize, size: u64) -> f64 {
+    let file = File::document(1, 4, size);
+    let cluster = Cluster::start(world([file.clone()]));
+    let took = logged_in(
+        Setup::new(&cluster, direct(&cluster), connections),
+        async |telegram| {
+            let media = find(&telegram, 1).await;
+            cluster.faults(|faults| {
+                faults.latency = ms(60);
+                faults.rate = Some(RATE);
+            });
+            let begun = Instant::now();
+            let fetched = digest(&telegram, &media, 0..size).await.expect("the file comes");
+            assert_eq!(fetched.0, size);
+            begun.elapsed()
+        },
+    );
+    assert_no_violations(&cluster);
+    size as f64 / took.as_secs_f64()
+}
+
+#[test]
+fn four_connections_are_more_than_three_times_as_fast_as_one() {
+    held_once("four connections against one", || {
+        let (one, four) = (speed(1, 8 * MIB), speed(4, 40 * MIB));
+        let times = four / one;
+        let of_the_cap = four / (4.0 * f64::from(RATE));
+        let seen = format!("{one:.0} and {four:.0} B/s: {times:.2} times, {of_the_cap:.2} of the cap");
+        if times >= 3.3 && of_the_cap > 0.8 {
+            Ok(())
+        } else {
+            Err(seen)
+        }
+    });
+}
+
+#[test]
+fn first_byte_comes_after_three_round_trips_at_most() {
+    let round_trip = ms(200);
+    let file = File::document(1, 4, 4 * MIB);
+    let cluster = Cluster::start(world([file.clone()]));
+    logged_in(Setup::new(&cluster, direct(&cluster), 2), async |telegram| {
+        // Warm: there is a session with the file's data centre.
+        let media = find(&telegram, 1).await;
+        digest(&telegram, &media, 0..4096).await.expect("it comes");
+        cluster.faults(|faults| faults.latency = round_trip);
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let media = find(&telegram, 1).await;
+            let mut reader = telegram.open(&media, 0..file.size);
+            reader
+                .next()
+                .await
+                .expect("it comes")
+                .expect("there is something");
+            best = best.min(begun.elapsed());
+        }
+        assert!(best < round_trip * 3, "{best:?} of {round_trip:?} each");
+        assert!(best >= round_trip, "the delay is there: {best:?}");
+    });
+}
+
+#[test]
+fn load_moves_off_a_slow_connection() {
+    let file = File::document(1, 4, 12 * MIB);
+    let cluster = Cluster::start(world([file.clone()]));
+    logged_in(Setup::new(&cluster, direct(&cluster), 4), async |telegram| {
+        let media = find(&telegram, 1).await;
+        cluster.faults(|faults| faults.rate = Some(4_000_000));
+        digest(&telegram, &media, 0..file.size).await.expect("it comes");
+        let before = cluster.counters().parts;
+        let busiest = before.iter().max_by_key(|(_, count)| **count);
+        let (slow, _) = busiest.expect("there were parts");
+        cluster.faults(|faults| faults.slow = Some((*slow, 40_000)));
+        let begun = Instant::now();
+        let fetched = digest(&telegram, &media, 0..file.size).await;
+        assert_eq!(fetched, Ok((file.size, file.sha256())));
+        // A quarter of it over the slow one would take more than a minute.
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(30), "{took:?}");
+    });
+    assert_no_violations(&cluster);
+}
+
+#[test]
+fn a_reader_who_does_not_ask_stops_the_requests() {
+    let file = File::document(1, 4, 64 * MIB);
+    let cluster = Cluster::start(world([file.clone()]));
+    logged_in(Setup::new(&cluster, direct(&cluster), 4), async |telegram| {
+        let media = find(&telegram, 1).await;
+        let mut reader = telegram.open(&media, 0..file.size);
+        reader
+            .next()
+            .await
+            .expect("it comes")
+            .expect("there is something");
+        // Until nothing has come for a second.
+        let (mut seen, mut since) = (0, Instant::now());
+        while since.elapsed() < Duration::from_secs(1) {
+            mtrelay::reactor::Timer::after(ms(20)).await;
+            let bytes = cluster.counters().file_bytes;
+            if bytes != seen {
+                (seen, since) = (bytes, Instant::now());
+            }
+        }
+        assert!(seen <= 5 * MIB, "{seen} bytes for a reader who took one piece");
+        // And it goes on where it stopped.
+        let mut rest = 0;
+        while let Some(bytes) = reader.next().await.expect("it comes") {
+            rest += bytes.len() as u64;
+        }
+        assert!(rest > file.size - 2 * MIB);
+    });
+    assert_no_violations(&cluster);
+}
+
+#[test]
+fn a_reader_that_is_dropped_ends_its_work() {
+    let file = File::document(1, 4, 64 * MIB);
+    let cluster = Cluster::start(world([file.clone()]));
+    logged_in(Setup::new(&cluster, direct(&cluster), 2), async |telegram| {
+        let media = find(&telegram, 1).await;
+        for _ in 0..20 {
+            let mut reader = telegram.open(&media, 0..file.size);
+            reader
+                .next()
+                .await
+                .expect("it comes")
+                .expect("there is something");
+        }
+        crate::client::fetch_whole(&telegram, &file).await;
+    });
+    let bytes = cluster.counters().file_bytes;
+    assert!(bytes < file.size + 20 * 6 * MIB, "{bytes} bytes");
+    assert_no_violations(&cluster);
+}
