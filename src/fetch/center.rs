@@ -71,6 +71,8 @@ struct Trouble {
     has_new_key: bool,
     crowded: u32,
     not_before: Option<Instant>,
+    /// When a connection was lost that had been open.
+    lost_at: Option<Instant>,
     last: Option<CallError>,
 }
 
@@ -390,6 +392,7 @@ impl Center {
             Rc::new(Watcher {
                 center: Rc::downgrade(self),
                 line,
+                opened: now,
             }),
         ));
         self.lines.borrow_mut()[line] = Some(connection.clone());
@@ -541,6 +544,7 @@ impl Drop for Leave {
 struct Watcher {
     center: Weak<Center>,
     line: usize,
+    opened: Instant,
 }
 
 impl Watch for Watcher {
@@ -570,7 +574,14 @@ impl Watch for Watcher {
         center.lines.borrow_mut()[self.line] = None;
         center.pace.borrow_mut().handle_closed(self.line);
         match error {
-            CallError::Lost(what) => center.note(&OpenError::Lost(what.clone())),
+            CallError::Lost(what) => {
+                // All that were open go together when the network does: that is one failure.
+                let lost_at = center.trouble.borrow().lost_at;
+                if lost_at.is_none_or(|at| at < self.opened) {
+                    center.trouble.borrow_mut().lost_at = Some(clock::now());
+                    center.note(&OpenError::Lost(what.clone()));
+                }
+            }
             CallError::Transport(code) => center.note(&OpenError::Transport(*code)),
             CallError::Rpc(_) | CallError::Wrong(_) | CallError::Idle => {}
         }

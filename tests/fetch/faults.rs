@@ -116,15 +116,20 @@ fn salts_that_change_under_way() {
 
 #[test]
 fn connections_that_all_go_between_two_files() {
-    let file = File::document(1, 4, 4 * MIB);
-    let cluster = Cluster::start(world([file.clone()]));
-    logged_in(Setup::new(&cluster, direct(&cluster), 4), async |telegram| {
-        for _ in 0..4 {
-            fetch_whole(&telegram, &file).await;
-            cluster.kill_connections();
-        }
-    });
-    assert_no_violations(&cluster);
+    for connections in [4, 8] {
+        let file = File::document(1, 4, 8 * MIB);
+        let cluster = Cluster::start(world([file.clone()]));
+        let setup = Setup::new(&cluster, direct(&cluster), connections);
+        logged_in(setup, async |telegram| {
+            // So slow that every connection is needed, and goes at once with all the others.
+            cluster.faults(|faults| faults.rate = Some(2_000_000));
+            for _ in 0..4 {
+                fetch_whole(&telegram, &file).await;
+                cluster.kill_connections();
+            }
+        });
+        assert_no_violations(&cluster);
+    }
 }
 
 #[test]
