@@ -76,6 +76,16 @@ fn answers_that_never_come() {
 }
 
 #[test]
+fn connections_that_fall_silent() {
+    survives(|faults| faults.stall_after = Some(10));
+}
+
+#[test]
+fn answers_that_no_schema_knows() {
+    survives(|faults| faults.corrupt_every = Some((11, Corruption::Garbage)));
+}
+
+#[test]
 fn errors_of_the_servers_own() {
     survives(|faults| faults.errors = Some((3, -503, "Timeout".into())));
     survives(|faults| faults.errors = Some((2, 500, "RPC_CALL_FAIL".into())));

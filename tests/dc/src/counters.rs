@@ -17,7 +17,7 @@ pub struct Counters {
     pub calls: BTreeMap<(i32, &'static str), u64>,
     /// Requests for parts, by connection.
     pub parts: BTreeMap<usize, u64>,
-    /// Requests for parts that are being held or delayed now, and the most there were.
+    /// Requests for parts that are unanswered now.
     pub in_flight: usize,
     /// The most requests for parts that were unanswered at once.
     pub peak_in_flight: usize,

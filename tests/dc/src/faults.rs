@@ -35,8 +35,6 @@ pub struct Faults {
     pub gzip: bool,
     /// Seconds that the servers' clock is ahead.
     pub clock_ahead: i64,
-    /// Parts are redirected to a data centre of the content network.
-    pub cdn: bool,
 }
 
 /// A wait to be imposed.

@@ -101,7 +101,8 @@ impl State {
         if file.dc != from.dc {
             return refuse(303, format!("FILE_MIGRATE_{}", file.dc));
         }
-        if self.faults.cdn && request.cdn_supported {
+        if request.cdn_supported {
+            // There is none here, and a client that says so must be able to follow to it.
             self.violation(from.link, "says to know the content network");
         }
         let size = size(&file, thumb)?;
