@@ -2,6 +2,8 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | `main` | argv → exit code |
+//! | [`cli`] | login, logout, get, serve, check |
 //! | [`config`] | UCI text → a valid [`config::Config`]; every default |
 //! | [`link`] | what people paste: t.me links of messages |
 //! | [`source`] | where media comes from, and the bytes in order |
@@ -25,6 +27,7 @@ pub mod account;
 pub mod answer;
 pub mod cache;
 mod center;
+pub mod cli;
 pub mod config;
 mod connection;
 pub mod download;

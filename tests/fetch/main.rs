@@ -16,4 +16,5 @@ mod handshakes;
 mod login;
 mod memory;
 mod pace;
+mod program;
 mod waits;

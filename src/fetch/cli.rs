@@ -1,0 +1,245 @@
+//! The commands. Read first: docs/mtfetch.md, "Commands".
+//!
+//! Exit codes are a promise to scripts, see the constants. Complaints, questions and progress go to stderr; stdout has answers, and the
+//! medium itself with `get -o -`.
+
+mod args;
+mod get;
+mod login;
+mod prompt;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Config, DEFAULT_PATH, Proxy};
+use args::{Args, Command};
+use log::LevelFilter;
+use mtrelay::config::problem::{Problem, Severity};
+use mtrelay::reactor::{self, Async};
+use mtrelay::sys::signal::Signals;
+use mtrelay::syslog::{self, Target};
+use rustix::process::Signal;
+use smol::future;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Something failed that has no code of its own.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const WRONG: u8 = 2;
+/// There is no such message, or no medium in it.
+const NOT_FOUND: u8 = 3;
+/// The chat forbids saving.
+const NO_FORWARDS: u8 = 4;
+/// No account is logged in.
+const NOT_LOGGED_IN: u8 = 5;
+/// Telegram says to wait.
+const WAIT: u8 = 6;
+/// The disk is full, or says no.
+const DISK: u8 = 7;
+/// A signal's number is added to it.
+const SIGNALLED: u8 = 128;
+
+/// The program: reads its command line, does what it says, and answers with the exit code.
+pub fn main() -> ExitCode {
+    let code = dispatch(std::env::args_os().skip(1).collect());
+    ExitCode::from(code)
+}
+
+fn dispatch(arguments: Vec<std::ffi::OsString>) -> u8 {
+    let args = match args::parse(arguments) {
+        Ok(args) => args,
+        Err(stop) if stop.good => return answer(&stop.text),
+        Err(stop) => {
+            complain(&stop.text);
+            return WRONG;
+        }
+    };
+    match args {
+        Args { version: true, .. } => answer(concat!(env!("CARGO_PKG_VERSION"), "\n")),
+        Args { command: None, .. } => {
+            complain("no command (login, logout, get, serve or check; --help explains them)");
+            WRONG
+        }
+        Args {
+            command: Some(command),
+            ..
+        } => run(command).unwrap_or_else(|code| code),
+    }
+}
+
+fn run(command: Command) -> Result<u8, u8> {
+    match command {
+        Command::Check(args) => Ok(check(args.config)),
+        Command::Login(args) => {
+            let common = Common::new(&args.config, &args.account, &args.proxy, None);
+            let config = common.load(LevelFilter::Warn, args.verbose, Target::Stderr)?;
+            until_signalled(login::log_in(&config, &args))
+        }
+        Command::Logout(args) => {
+            let common = Common::new(&args.config, &args.account, &args.proxy, None);
+            let config = common.load(LevelFilter::Warn, args.verbose, Target::Stderr)?;
+            until_signalled(login::log_out(&config))
+        }
+        Command::Get(args) => {
+            let common = Common::new(&args.config, &args.account, &args.proxy, args.connections);
+            let config = common.load(LevelFilter::Warn, args.verbose, Target::Stderr)?;
+            let links = get::links(&args)?;
+            until_signalled(login::with(&config, async |telegram| {
+                get::run(&*telegram, &links, &args).await
+            }))
+        }
+        Command::Serve(args) => {
+            let target = if args.syslog {
+                Target::Syslog
+            } else {
+                Target::Stderr
+            };
+            let common = Common::new(&args.config, &args.account, &args.proxy, args.connections);
+            let mut config = common.load(LevelFilter::Info, args.verbose, target)?;
+            serve::adapt(&mut config, &args)?;
+            let listeners = serve::bind(&config, args.user.as_deref())?;
+            until_signalled(login::with(&config, async |telegram| {
+                let account = telegram.account().map_or(0, |account| account.user);
+                serve::run(telegram, &config, serve::cache(&config, account), listeners).await
+            }))
+        }
+    }
+}
+
+/// What most commands' lines have in common.
+struct Common<'a> {
+    config: Option<&'a Path>,
+    account: &'a Option<PathBuf>,
+    proxies: &'a [Proxy],
+    connections: Option<u32>,
+}
+
+impl<'a> Common<'a> {
+    fn new(
+        config: &'a Option<PathBuf>,
+        account: &'a Option<PathBuf>,
+        proxies: &'a [Proxy],
+        connections: Option<u32>,
+    ) -> Common<'a> {
+        Common {
+            config: config.as_deref(),
+            account,
+            proxies,
+            connections,
+        }
+    }
+
+    /// The configuration, with what the command line and the environment say instead. From here on the log works.
+    fn load(self, level: LevelFilter, verbose: u8, target: Target) -> Result<Config, u8> {
+        let level = match (level, verbose) {
+            (level, 0) => level,
+            (LevelFilter::Warn, 1) => LevelFilter::Info,
+            (_, 1) | (LevelFilter::Warn, 2) => LevelFilter::Debug,
+            _ => LevelFilter::Trace,
+        };
+        // Another logger could only be that of a test.
+        let _ = syslog::init(target, level);
+        let mut config = load(self.config, false).ok_or(WRONG)?;
+        if let Some(account) = self.account {
+            config.account.clone_from(account);
+        }
+        if !self.proxies.is_empty() {
+            config.proxies = self.proxies.to_vec();
+        }
+        if let Some(connections) = self.connections {
+            if !(1..=8).contains(&connections) {
+                complain("--connections takes 1 to 8");
+                return Err(WRONG);
+            }
+            config.connections = connections;
+        }
+        if let (Ok(id), Ok(hash)) = (std::env::var("MTFETCH_API_ID"), std::env::var("MTFETCH_API_HASH")) {
+            let Some(id) = id.parse().ok().filter(|&id: &i32| id > 0) else {
+                complain("$MTFETCH_API_ID is no number");
+                return Err(WRONG);
+            };
+            config.api = Some((id, hash));
+        }
+        Ok(config)
+    }
+}
+
+/// Reads the configuration and tells what is wrong with it; warnings only if wanted. Without a file where nobody named one, the
+/// defaults.
+fn load(file: Option<&Path>, warnings: bool) -> Option<Config> {
+    let path = file.unwrap_or(Path::new(DEFAULT_PATH));
+    if file.is_none() && !path.exists() {
+        return Some(Config::default());
+    }
+    let (config, problems) = match Config::load(path) {
+        Ok((config, problems)) => (Some(config), problems),
+        Err(problems) => (None, problems),
+    };
+    for problem in problems
+        .iter()
+        .filter(|problem| warnings || problem.severity == Severity::Error)
+    {
+        complain(in_file(path, problem));
+    }
+    config
+}
+
+fn in_file(path: &Path, problem: &Problem) -> String {
+    let line = if problem.line > 0 {
+        format!("{}:", problem.line)
+    } else {
+        String::new()
+    };
+    let kind = if problem.severity == Severity::Warning {
+        " warning:"
+    } else {
+        ""
+    };
+    format!("{}:{line}{kind} {}", path.display(), problem.text)
+}
+
+fn check(file: Option<PathBuf>) -> u8 {
+    match load(file.as_deref(), true) {
+        Some(_) => answer(&format!(
+            "{}: good\n",
+            file.as_deref().unwrap_or(Path::new(DEFAULT_PATH)).display()
+        )),
+        None => WRONG,
+    }
+}
+
+/// Runs a command's work until it is done, or a signal says to stop.
+fn until_signalled(work: impl Future<Output = Result<u8, u8>>) -> Result<u8, u8> {
+    let fail = |error: io::Error| {
+        complain(error);
+        FAILED
+    };
+    let signals = Signals::take(&[Signal::INT, Signal::TERM, Signal::HUP]).map_err(fail)?;
+    let watched = async {
+        let signals = Async::new_nonblocking(signals).map_err(fail)?;
+        let signal = signals.read_with(Signals::read).await.map_err(fail)?;
+        let number = signal.map_or(0, Signal::as_raw);
+        Err(SIGNALLED.saturating_add(u8::try_from(number).unwrap_or_default()))
+    };
+    reactor::block_on(future::or(work, watched)).unwrap_or_else(|error| Err(fail(error)))
+}
+
+/// Prints an answer. That its reader went away does not matter.
+fn answer(text: &str) -> u8 {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(format_args!("cannot write the answer: {error}"));
+            FAILED
+        }
+        _ => 0,
+    }
+}
+
+/// Prints a line on stderr. If that fails, there is nowhere left to say so.
+fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "mtfetch: {what}");
+}

@@ -1,0 +1,126 @@
+//! `mtfetch serve`: listeners first, then whatever players ask for.
+
+use super::args::ServeArgs;
+use super::{FAILED, WRONG, complain};
+use crate::cache::{Cache, Options};
+use crate::config::{Config, Place, place, shown_address, token};
+use crate::http::{self, Gateway, Settings};
+use crate::source::Source;
+use mtrelay::reactor::Async;
+use mtrelay::sys::process::{Rights, become_user};
+use mtrelay::sys::socket;
+use smol::future;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+
+/// What the command line says of the configuration's.
+pub(super) fn adapt(config: &mut Config, args: &ServeArgs) -> Result<(), u8> {
+    if !args.listen.is_empty() {
+        config.listen.clone_from(&args.listen);
+    }
+    if let Some(file) = &args.token_file {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            complain(format_args!("{}: {error}", file.display()));
+            WRONG
+        })?;
+        let read = token(text.trim()).map_err(|wrong| {
+            complain(format_args!("{}: what stands there {wrong}", file.display()));
+            WRONG
+        })?;
+        config.token = Some(read);
+    }
+    if let Some(text) = &args.cache {
+        let read = place(text).map_err(|wrong| {
+            complain(format_args!("--cache {wrong}"));
+            WRONG
+        })?;
+        match read {
+            Place::File(path) => config.cache = Some(path),
+            Place::Redis(server) => config.redis = Some(server),
+        }
+    }
+    // Whoever can be reached from elsewhere is not open to everybody there.
+    if config.token.is_none() && !config.is_private() {
+        let word = http::random_word().map_err(|error| {
+            complain(format_args!("no random bytes: {error}"));
+            FAILED
+        })?;
+        log::warn!("no token is configured; until the next start it is {word}");
+        config.token = Some(word);
+    }
+    Ok(())
+}
+
+/// Binds all listeners, and gives up what only that needed.
+pub(super) fn bind(config: &Config, user: Option<&str>) -> Result<Vec<TcpListener>, u8> {
+    let mut listeners = Vec::new();
+    for &address in &config.listen {
+        match socket::listen(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => {
+                complain(format_args!("{address}: {error}"));
+                return Err(FAILED);
+            }
+        }
+    }
+    if let Some(user) = user {
+        become_user(user, Rights::default()).map_err(|error| {
+            complain(format_args!("cannot become {user}: {error}"));
+            FAILED
+        })?;
+    }
+    Ok(listeners)
+}
+
+pub(super) fn cache(config: &Config, account: i64) -> Rc<Cache> {
+    Rc::new(Cache::new(Options {
+        file: config.cache.clone(),
+        redis: config.redis.clone(),
+        account,
+        lifetime: config.cache_lifetime,
+    }))
+}
+
+/// Serves for ever.
+pub(super) async fn run<S: Source>(
+    source: Rc<S>,
+    config: &Config,
+    cache: Rc<Cache>,
+    listeners: Vec<TcpListener>,
+) -> u8 {
+    let watched: Result<Vec<(SocketAddr, Async<TcpListener>)>, std::io::Error> = listeners
+        .into_iter()
+        .map(|listener| Ok((listener.local_addr()?, Async::new_nonblocking(listener)?)))
+        .collect();
+    let watched = match watched {
+        Ok(watched) => watched,
+        Err(error) => {
+            complain(error);
+            return FAILED;
+        }
+    };
+    for (address, _) in &watched {
+        let word = if config.token.is_some() { "TOKEN/" } else { "" };
+        log::info!(
+            "listening on http://{}/{word}t.me/NAME/NUMBER",
+            shown_address(*address)
+        );
+    }
+    let settings = Settings {
+        token: config.token.clone(),
+        connections: config.clients as usize,
+        streams: config.streams as usize,
+        remuxes: config.remuxes as usize,
+        ffmpeg: config.ffmpeg.clone(),
+        ..Settings::default()
+    };
+    let gateway = Gateway::new(source, cache.clone(), settings);
+    let listeners = watched.into_iter().map(|(_, listener)| listener).collect();
+    // Without a file the writer has nothing to do, for ever.
+    let writing = async {
+        cache.write_changes().await;
+        future::pending::<()>().await;
+    };
+    future::or(http::serve(gateway, listeners), writing).await;
+    FAILED
+}

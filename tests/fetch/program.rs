@@ -1,0 +1,315 @@
+//! The program itself: its command line, its files, its answers over HTTP, and the codes it exits with.
+
+use mtproto_test_dc::world::File;
+use mtproto_test_dc::{Cluster, World};
+use mtrelay_test_support::clock::Deadline;
+use mtrelay_test_support::relay::TempDir;
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// A folder with a configuration for a cluster.
+struct Place {
+    folder: TempDir,
+    config: PathBuf,
+}
+
+impl Place {
+    fn new(cluster: &Cluster, options: &str) -> Place {
+        let folder = TempDir::new();
+        let key = folder.write("key.pem", cluster.public_key());
+        let (id, hash) = cluster.world(|world| (world.api_id, world.api_hash.clone()));
+        let mut text = format!(
+            "config mtfetch 'main'\n\toption api_id '{id}'\n\toption api_hash '{hash}'\n\
+             \toption account '{}'\n\toption rsa_key '{}'\n\tlist listen '127.0.0.1:0'\n{options}\n",
+            folder.path().join("account").display(),
+            key.display(),
+        );
+        for (dc, address) in cluster.addrs() {
+            text.push_str(&format!(
+                "config dc\n\toption id '{dc}'\n\tlist address '{address}'\n"
+            ));
+        }
+        let config = folder.write("mtfetch.uci", &text);
+        Place { folder, config }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mtfetch"));
+        let (first, rest) = words.split_first().expect("a command");
+        command.arg(first).arg("-c").arg(&self.config).args(rest);
+        command.current_dir(self.folder.path());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, words: &[&str], code: i32) -> Output {
+        let done = self.command(words).output().expect("it starts");
+        let words_said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{words:?}: {words_said}");
+        done
+    }
+
+    fn log_in(&self) {
+        let done = self
+            .command(&["login", "--bot"])
+            .env("MTFETCH_BOT_TOKEN", "7000:test-token")
+            .output();
+        let done = done.expect("it starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    #[track_caller]
+    fn assert_is(&self, name: &str, file: &File) {
+        let bytes = fs::read(self.path(name)).expect("the file is there");
+        assert_eq!(bytes.len() as u64, file.size, "{name}");
+        assert_eq!(
+            <[u8; 32]>::from(Sha256::digest(&bytes)),
+            file.sha256(),
+            "{name}: other bytes"
+        );
+    }
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    #[track_caller]
+    fn stop(&mut self, signal: &str, code: i32) {
+        let sent = Command::new("kill")
+            .args([signal, &self.0.id().to_string()])
+            .status();
+        assert!(sent.expect("there is kill").success());
+        assert_eq!(self.0.wait().expect("it is ours").code(), Some(code));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn file(cluster: &Cluster, id: i64) -> File {
+    cluster
+        .world(|world| world.file(id).cloned())
+        .expect("the world has it")
+}
+
+#[test]
+fn a_bot_logs_in_fetches_and_logs_out() {
+    let cluster = Cluster::start(World::sample());
+    let place = Place::new(&cluster, "");
+    place.run(&["get", "t.me/media/2"], 5);
+    place.log_in();
+    let account = fs::metadata(place.path("account")).expect("it is kept");
+    assert_eq!(account.permissions().mode() & 0o777, 0o600);
+    place.run(&["login"], 1);
+    place.run(&["get", "https://t.me/media/2", "-o", "film.bin"], 0);
+    place.assert_is("film.bin", &file(&cluster, 501));
+    place.run(&["get", "-q", "t.me/media/5", "-o", "empty"], 0);
+    place.assert_is("empty", &file(&cluster, 505));
+    // An album, by its numbers.
+    place.run(&["get", "t.me/media/10", "-o", "album"], 0);
+    for (name, id) in [("album", 503), ("album-2", 504), ("album-3", 506)] {
+        place.assert_is(name, &file(&cluster, id));
+    }
+    let out = place.run(&["get", "t.me/media/11?single", "-o", "-"], 0).stdout;
+    assert_eq!(
+        <[u8; 32]>::from(Sha256::digest(&out)),
+        file(&cluster, 504).sha256()
+    );
+    for (words, code) in [
+        (["get", "t.me/media/1"], 3),
+        (["get", "t.me/media/999"], 3),
+        (["get", "t.me/media/30"], 4),
+        (["get", "t.me/closed/1"], 4),
+        (["get", "t.me/media"], 2),
+    ] {
+        place.run(&words, code);
+    }
+    let refused = place.run(&["get", "t.me/closed/1"], 4).stderr;
+    assert!(String::from_utf8_lossy(&refused).contains("noforwards"));
+    place.run(&["get", "t.me/media/2", "-o", "/dev/full"], 7);
+    place.run(&["logout"], 0);
+    place.run(&["get", "t.me/media/2"], 5);
+    place.run(&["logout"], 1);
+    let left: Vec<_> = fs::read_dir(place.folder.path())
+        .expect("the folder is there")
+        .map(|entry| entry.expect("and readable").file_name())
+        .filter(|name| name.to_string_lossy().contains("part"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_person_answers_the_questions_line_by_line() {
+    let cluster = Cluster::start(World::sample());
+    let place = Place::new(&cluster, "");
+    let mut command = place.command(&["login"]);
+    let mut login = Running(command.stdin(Stdio::piped()).spawn().expect("it starts"));
+    let mut answers = login.0.stdin.take().expect("it is piped");
+    let lines = "+999 662 22 22\n11111\n22222\nbattery staple\ncorrect horse\n";
+    answers.write_all(lines.as_bytes()).expect("it reads");
+    drop(answers);
+    let mut said = String::new();
+    login
+        .0
+        .stdout
+        .take()
+        .expect("piped")
+        .read_to_string(&mut said)
+        .expect("text");
+    assert_eq!(login.0.wait().expect("it is ours").code(), Some(0));
+    assert_eq!(said, "the account 1002 is logged in\n");
+    place.run(&["get", "t.me/c/4004/7", "-o", "private"], 0);
+    place.assert_is("private", &file(&cluster, 506));
+}
+
+#[test]
+fn what_a_signal_left_is_gone_on_with() {
+    let cluster = Cluster::start(World::sample());
+    let place = Place::new(&cluster, "");
+    place.log_in();
+    // Slow enough to be caught in the middle.
+    cluster.faults(|faults| faults.rate = Some(2 << 20));
+    let mut first = Running(
+        place
+            .command(&["get", "t.me/media/3", "-o", "film"])
+            .spawn()
+            .expect("it starts"),
+    );
+    let part = place.path("film.part");
+    let deadline = Deadline::patient();
+    while fs::metadata(&part).map_or(0, |part| part.len()) < 3 << 20 {
+        assert!(deadline.remaining().is_some(), "the file does not grow");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    first.stop("-INT", 130);
+    assert!(!place.path("film").exists());
+    // Somebody has been at it.
+    let mut bytes = fs::read(&part).expect("it is left");
+    bytes[(1 << 20) + 77] ^= 1;
+    fs::write(&part, bytes).expect("it can be changed");
+    cluster.faults(|faults| faults.rate = None);
+    let said = place.run(&["get", "t.me/media/3", "-o", "film"], 0).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("goes on behind 1.0 MB"), "{said}");
+    place.assert_is("film", &file(&cluster, 502));
+    assert!(!part.exists() && !place.path("film.part.sums").exists());
+}
+
+/// A gateway, and where it listens.
+fn serve(place: &Place) -> (Running, String) {
+    let mut gateway = Running(place.command(&["serve"]).spawn().expect("it starts"));
+    let stderr = BufReader::new(gateway.0.stderr.take().expect("piped"));
+    let mut lines = stderr.lines();
+    let address = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            Some(
+                line.split_once("listening on http://")?
+                    .1
+                    .split('/')
+                    .next()?
+                    .to_owned(),
+            )
+        })
+        .expect("it says where it listens");
+    // Whatever else it says must not stop it.
+    std::thread::spawn(move || lines.for_each(drop));
+    (gateway, address)
+}
+
+/// The status line with the headers, and the body, of an answer that ends its connection.
+fn ask(address: &str, target: &str, headers: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let end = answer
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .expect("a head");
+    let body = answer.split_off(end + 4);
+    (String::from_utf8(answer).expect("heads are text"), body)
+}
+
+#[test]
+fn the_gateway_serves_what_links_lead_to() {
+    let cluster = Cluster::start(World::sample());
+    let place = Place::new(&cluster, "\toption cache '/nonexistent/cache'");
+    place.log_in();
+    let (mut gateway, address) = serve(&place);
+    let whole = file(&cluster, 501);
+    let (head, body) = ask(&address, "/t.me/media/2", "");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert_eq!(<[u8; 32]>::from(Sha256::digest(&body)), whole.sha256());
+    let (head, body) = ask(&address, "/t.me/media/2", "Range: bytes=1000001-1500000\r\n");
+    assert!(head.starts_with("HTTP/1.1 206 "), "{head}");
+    assert!(body == whole.bytes(1_000_001, 500_000));
+    let (head, body) = ask(&address, "/https://t.me/media/2", "Range: bytes=-7\r\n");
+    assert!(
+        head.contains(&format!("Content-Range: bytes {}-", whole.size - 7)),
+        "{head}"
+    );
+    assert!(body == whole.bytes(whole.size - 7, 7));
+    for (target, status) in [
+        ("/t.me/media/1", "404"),
+        ("/t.me/closed/1", "403"),
+        ("/t.me/media", "400"),
+    ] {
+        let (head, _) = ask(&address, target, "");
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{target}: {head}"
+        );
+    }
+    gateway.stop("-TERM", 143);
+    let violations = cluster.counters().violations;
+    assert!(violations.is_empty(), "{violations:?}");
+}
+
+#[test]
+fn a_known_link_is_not_asked_for_again_after_a_restart() {
+    let cluster = Cluster::start(World::sample());
+    let place = Place::new(&cluster, "");
+    let text = fs::read_to_string(&place.config).expect("it is there");
+    let cache = place.path("cache");
+    let with_cache = text.replace(
+        "config mtfetch 'main'\n",
+        &format!("config mtfetch 'main'\n\toption cache '{}'\n", cache.display()),
+    );
+    fs::write(&place.config, with_cache).expect("it can be changed");
+    place.log_in();
+    let asked = || cluster.counters().calls_of("channels.getMessages");
+    for restart in 0..2 {
+        let (mut gateway, address) = serve(&place);
+        let (head, body) = ask(&address, "/t.me/media/2", "Range: bytes=0-99\r\n");
+        assert!(head.starts_with("HTTP/1.1 206 "), "{restart}: {head}");
+        assert!(body == file(&cluster, 501).bytes(0, 100));
+        gateway.stop("-TERM", 143);
+        assert_eq!(asked(), 1, "after start {restart}");
+    }
+    assert_eq!(
+        fs::metadata(cache).expect("it is kept").permissions().mode() & 0o777,
+        0o600
+    );
+}
