@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "dist"
 HERE = Path(__file__).resolve().parent
 PROFILE = "router"
+# The relay comes first: it is built alone, so that nothing of the other's dependencies enters it.
+PROGRAMS = ("mtrelay", "mtfetch")
 # Binaries of so many states of the sources stay in the cache.
 KEPT_STATES = 12
 # What of this folder decides how a binary comes out.
@@ -95,27 +97,27 @@ def environment(targets: list[Target], zig: Path) -> dict[str, str]:
     return variables
 
 
-def build(targets: list[Target]) -> None:
+def build(targets: list[Target], program: str) -> None:
     """Compiles, with one call for all targets: what runs on this machine is then built once."""
     zig = toolchain.require_zig()
-    command = [CARGO, "build", "--locked", "--profile", PROFILE, "--package", "mtrelay", "--bin", "mtrelay", *BUILD_STD]
+    command = [CARGO, "build", "--locked", "--profile", PROFILE, "--package", program, "--bin", program, *BUILD_STD]
     for target in targets:
         command += ["--target", target.rust]
     subprocess.run(command, check=True, cwd=ROOT, env=environment(targets, zig), stdout=sys.stderr)
 
 
-def binaries(targets: list[Target]) -> dict[str, Path]:
+def binaries(targets: list[Target], program: str = "mtrelay") -> dict[str, Path]:
     """The binaries by their targets' names; compiles those that the cache does not have."""
     state = cache() / "cross" / state_digest(toolchain.require_rust())
-    stored = {target.name: state / target.name for target in targets}
+    stored = {target.name: state / f"{program}-{target.name}" for target in targets}
     missing = [target for target in targets if not stored[target.name].exists()]
     if missing:
-        say(f"building for {', '.join(target.name for target in missing)}")
-        build(missing)
+        say(f"building {program} for {', '.join(target.name for target in missing)}")
+        build(missing, program)
         state.mkdir(parents=True, exist_ok=True)
         for target in missing:
-            made = cache() / "cross-target" / target.rust / PROFILE / "mtrelay"
-            storing = stored[target.name].with_name(f"{target.name}.{os.getpid()}")
+            made = cache() / "cross-target" / target.rust / PROFILE / program
+            storing = stored[target.name].with_name(f"{program}-{target.name}.{os.getpid()}")
             shutil.copy2(made, storing)
             storing.rename(stored[target.name])
     state.touch()
@@ -129,13 +131,13 @@ def forget_old_states(folder: Path) -> None:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def install(targets: list[Target]) -> dict[str, Path]:
+def install(targets: list[Target], program: str = "mtrelay") -> dict[str, Path]:
     """Puts the binaries into dist/bin and says how large they are."""
     folder = DIST / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     installed = {}
-    for name, stored in binaries(targets).items():
-        path = folder / f"mtrelay-{name}"
+    for name, stored in binaries(targets, program).items():
+        path = folder / f"{program}-{name}"
         path.unlink(missing_ok=True)
         shutil.copyfile(stored, path)
         path.chmod(0o755)
@@ -148,7 +150,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="", help="one of OpenWrt's names; all without it")
     arguments = parser.parse_args()
-    install([target for target, _ in select(arguments.target)] if arguments.target else list(TARGETS))
+    for program in PROGRAMS:
+        install([target for target, _ in select(arguments.target)] if arguments.target else list(TARGETS), program)
 
 
 if __name__ == "__main__":

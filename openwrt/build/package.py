@@ -36,23 +36,34 @@ def write(package: Package, architecture: str, folder: Path) -> Path:
     return path
 
 
-def relay(binary: Path) -> Package:
-    makefile = Makefile(ROOT / "openwrt" / "Makefile")
-    package = makefile.package("mtrelay", {"bin/mtrelay": binary})
+def around(program: str, folder: Path, binary: Path) -> Package:
+    """The package of one of the programs, as the Makefile in this folder describes it."""
+    makefile = Makefile(folder / "Makefile")
+    package = makefile.package(program, {f"bin/{program}": binary})
     if makefile.value("PKG_VERSION") != version():
-        raise SystemExit(f"package: openwrt/Makefile has version {makefile.value('PKG_VERSION')}, Cargo.toml {version()}")
+        raise SystemExit(f"package: {folder}/Makefile has version {makefile.value('PKG_VERSION')}, Cargo.toml {version()}")
     return package
 
 
-def build(binaries: dict[str, tuple[Path, tuple[str, ...]]], folder: Path) -> list[Path]:
-    """All packages around these binaries: of each its file and the architectures wanted."""
+def relay(binary: Path) -> Package:
+    return around("mtrelay", ROOT / "openwrt", binary)
+
+
+def fetch(binary: Path) -> Package:
+    return around("mtfetch", ROOT / "openwrt" / "mtfetch", binary)
+
+
+def build(binaries: dict[str, tuple[Path, tuple[str, ...]]], folder: Path, fetchers: dict[str, Path]) -> list[Path]:
+    """All packages around these binaries: of each its file and the architectures wanted; and around mtfetch's, where there are some."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with tempfile.TemporaryDirectory() as scratch:
         some = None
-        for binary, architectures in binaries.values():
+        for name, (binary, architectures) in binaries.items():
             some = relay(binary)
             written += [write(some, architecture, folder) for architecture in architectures]
+            if name in fetchers:
+                written += [write(fetch(fetchers[name]), architecture, folder) for architecture in architectures]
         for package in luci.packages(ROOT / "luci", some.version, some.maintainer, Path(scratch)):
             written.append(write(package, "all", folder))
     return written
@@ -83,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="", help="one of OpenWrt's names; all without it")
     parser.add_argument("--binary", type=Path, help="package this program, for the one target named")
+    parser.add_argument("--fetch-binary", type=Path, help="and this mtfetch, beside --binary")
     parser.add_argument("--into", type=Path, default=DIST, help="the folder for the packages")
     arguments = parser.parse_args()
     wanted = select(arguments.target)
@@ -90,10 +102,11 @@ def main() -> None:
         if not arguments.target:
             parser.error("--binary needs --target")
         binaries = {target.name: (arguments.binary, architectures) for target, architectures in wanted}
+        fetchers = {target.name: arguments.fetch_binary for target, _ in wanted if arguments.fetch_binary}
     else:
-        made = cross.install([target for target, _ in wanted])
+        made, fetchers = (cross.install([target for target, _ in wanted], program) for program in cross.PROGRAMS)
         binaries = {target.name: (made[target.name], architectures) for target, architectures in wanted}
-    written = build(binaries, arguments.into)
+    written = build(binaries, arguments.into, fetchers)
     write_index(arguments.into)
     for path in written:
         print(f"{path.name}: {path.stat().st_size:,} bytes, as .apk {path.with_suffix('.apk').stat().st_size:,}")
@@ -101,7 +114,8 @@ def main() -> None:
         ipks = {path.name: path for path in written}
         sizes = {}
         for target, architectures in wanted:
-            path = next(path for name, path in ipks.items() if name.endswith(f"_{architectures[0]}.ipk"))
+            ours = f"mtrelay_{version()}_{architectures[0]}.ipk"
+            path = next(path for name, path in ipks.items() if name == ours)
             files = (binaries[target.name][0], path, path.with_suffix(".apk"))
             sizes[target.name] = tuple(file.stat().st_size for file in files)
         write_sizes(sizes)

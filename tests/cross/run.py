@@ -17,11 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "openwrt/build"))
 
 import cross
+import fetch
 import toolchain
 from targets import TARGETS, Target
 
 DEFAULT = ["mipsel_24kc", "mips_24kc", "arm_cortex-a7", "aarch64_generic"]
 UNITS_ON = "mips_24kc"
+FETCH_ON = "mipsel_24kc"
 # An emulator is ten times as slow, and two of its daemons share a core with the tests.
 PATIENCE = "10"
 # What has no daemon in it runs natively in `make test`: the sources' own rules, vectors against the library.
@@ -119,6 +121,9 @@ def main() -> None:
     for target in chosen:
         if target.name == UNITS_ON:
             units(target)
+        if target.name == FETCH_ON:
+            say(f"mtfetch for {target.name}, under {target.qemu}")
+            fetch.check(target)
     say(f"the routers' programs pass, after {time.monotonic() - started:.0f} s")
 
 
