@@ -48,6 +48,8 @@ pub struct Cache {
     options: Options,
     entries: RefCell<HashMap<String, Entry>>,
     changed: (Sender<()>, Receiver<()>),
+    /// The file does not have everything yet.
+    unwritten: Cell<bool>,
     /// The last failure of the Redis.
     redis_failed: Cell<Option<Instant>>,
 }
@@ -75,6 +77,7 @@ impl Cache {
             options,
             entries: RefCell::new(entries),
             changed: smol::channel::bounded(1),
+            unwritten: Cell::new(false),
             redis_failed: Cell::new(None),
         }
     }
@@ -137,7 +140,9 @@ impl Cache {
             };
             let bytes = self.bytes();
             let named = file.clone();
+            self.unwritten.set(false);
             if let Err(error) = smol::unblock(move || write(&file, &bytes)).await {
+                self.unwritten.set(true);
                 log::warn!("{}: {error}; tried again with the next change", named.display());
             }
         }
@@ -146,7 +151,7 @@ impl Cache {
     /// Writes the file now, if something changed.
     fn flush(&self) -> io::Result<()> {
         match &self.options.file {
-            Some(file) if self.changed.1.try_recv().is_ok() => write(file, &self.bytes()),
+            Some(file) if self.unwritten.get() => write(file, &self.bytes()),
             _ => Ok(()),
         }
     }
@@ -166,6 +171,7 @@ impl Cache {
             }
         }
         entries.insert(key, entry);
+        self.unwritten.set(true);
         // Full means that somebody knows already.
         let _ = self.changed.0.try_send(());
     }

@@ -2,8 +2,9 @@
 
 use mtproto_test_dc::world::File;
 use mtproto_test_dc::{Cluster, World};
-use mtrelay_test_support::clock::Deadline;
+use mtrelay_test_support::clock::{Deadline, patience};
 use mtrelay_test_support::relay::TempDir;
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -89,11 +90,8 @@ struct Running(Child);
 
 impl Running {
     #[track_caller]
-    fn stop(&mut self, signal: &str, code: i32) {
-        let sent = Command::new("kill")
-            .args([signal, &self.0.id().to_string()])
-            .status();
-        assert!(sent.expect("there is kill").success());
+    fn stop(&mut self, signal: Signal, code: i32) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
         assert_eq!(self.0.wait().expect("it is ours").code(), Some(code));
     }
 }
@@ -186,8 +184,8 @@ fn what_a_signal_left_is_gone_on_with() {
     let cluster = Cluster::start(World::sample());
     let place = Place::new(&cluster, "");
     place.log_in();
-    // Slow enough to be caught in the middle.
-    cluster.faults(|faults| faults.rate = Some(2 << 20));
+    // Slow enough to be caught in the middle: all of it would take more than half a minute.
+    cluster.faults(|faults| faults.rate = Some(256 << 10));
     let mut first = Running(
         place
             .command(&["get", "t.me/media/3", "-o", "film"])
@@ -196,11 +194,11 @@ fn what_a_signal_left_is_gone_on_with() {
     );
     let part = place.path("film.part");
     let deadline = Deadline::patient();
-    while fs::metadata(&part).map_or(0, |part| part.len()) < 3 << 20 {
+    while fs::metadata(&part).map_or(0, |part| part.len()) < 5 << 18 {
         assert!(deadline.remaining().is_some(), "the file does not grow");
         std::thread::sleep(Duration::from_millis(10));
     }
-    first.stop("-INT", 130);
+    first.stop(Signal::INT, 130);
     assert!(!place.path("film").exists());
     // Somebody has been at it.
     let mut bytes = fs::read(&part).expect("it is left");
@@ -240,6 +238,7 @@ fn serve(place: &Place) -> (Running, String) {
 /// The status line with the headers, and the body, of an answer that ends its connection.
 fn ask(address: &str, target: &str, headers: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(patience())).expect("it is a time");
     let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = Vec::new();
@@ -282,7 +281,7 @@ fn the_gateway_serves_what_links_lead_to() {
             "{target}: {head}"
         );
     }
-    gateway.stop("-TERM", 143);
+    gateway.stop(Signal::TERM, 143);
     let violations = cluster.counters().violations;
     assert!(violations.is_empty(), "{violations:?}");
 }
@@ -305,7 +304,7 @@ fn a_known_link_is_not_asked_for_again_after_a_restart() {
         let (head, body) = ask(&address, "/t.me/media/2", "Range: bytes=0-99\r\n");
         assert!(head.starts_with("HTTP/1.1 206 "), "{restart}: {head}");
         assert!(body == file(&cluster, 501).bytes(0, 100));
-        gateway.stop("-TERM", 143);
+        gateway.stop(Signal::TERM, 143);
         assert_eq!(asked(), 1, "after start {restart}");
     }
     assert_eq!(

@@ -24,6 +24,7 @@ pub struct Server {
     user: String,
     password: String,
     database: u32,
+    patience: Duration,
     /// The connection, while nobody uses it.
     idle: Rc<RefCell<Option<Async<TcpStream>>>>,
 }
@@ -71,6 +72,7 @@ impl FromStr for Server {
                 database.parse()
             }
             .map_err(|_| wrong())?,
+            patience: PATIENCE,
             idle: Rc::default(),
         })
     }
@@ -98,7 +100,7 @@ impl Server {
 
     async fn ask(&self, words: &[&[u8]]) -> io::Result<Reply> {
         let late = async {
-            Timer::after(PATIENCE).await;
+            Timer::after(self.patience).await;
             Err(io::Error::new(ErrorKind::TimedOut, "no answer"))
         };
         future::or(self.ask_patiently(words), late).await

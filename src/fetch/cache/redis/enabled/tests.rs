@@ -75,10 +75,15 @@ impl Running {
     }
 }
 
+/// As gateways have it, but for a machine that is busy with other tests.
 fn cache(url: &str, account: i64) -> Cache {
+    let server: Server = url.parse().unwrap();
     Cache::new(Options {
         file: None,
-        redis: Some(url.parse().unwrap()),
+        redis: Some(Server {
+            patience: Duration::from_secs(60),
+            ..server
+        }),
         account,
         lifetime: Duration::from_secs(600),
     })
@@ -143,7 +148,16 @@ fn a_password_is_told_and_a_wrong_one_leaves_memory() {
 fn a_server_that_does_not_answer_is_left_alone() {
     // It takes connections, as the kernel does that for it, and never says a word.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let cache = cache(&format!("redis://{}", silent.local_addr().unwrap()), 7);
+    let cache = Cache::new(Options {
+        file: None,
+        redis: Some(
+            format!("redis://{}", silent.local_addr().unwrap())
+                .parse()
+                .unwrap(),
+        ),
+        account: 7,
+        lifetime: Duration::from_secs(600),
+    });
     let media = vec![memory::media(1, 10)];
     assert_eq!(find(&cache, "t.me/news/1"), None);
     keep(&cache, "t.me/news/1", &media);
