@@ -44,6 +44,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wire::accept::{Clock, Opening, Policy};
 use wire::cipher::Stream;
+use wire::faketls::x25519::Stock;
 use wire::secret::Secret;
 use wire::{Mode, Modes};
 
@@ -63,6 +64,8 @@ pub struct Shared {
     pub pipes: Pipes,
     /// Openings seen before.
     pub replay: RefCell<ReplayWindow>,
+    /// Key shares for the answers to their hellos.
+    pub key_shares: RefCell<Stock>,
     /// Connections that have not said who they are.
     pub openings: Rc<Openings>,
     /// Live sessions.

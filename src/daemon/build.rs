@@ -85,6 +85,7 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
             config.pipe_size.unwrap_or(PIPE_SIZE) as usize,
         ),
         replay: RefCell::new(ReplayWindow::new(config.replay_window as usize)),
+        key_shares: RefCell::default(),
         openings: Rc::new(Openings::new(openings as usize)),
         pulses: Rc::default(),
         fronted: Rc::default(),

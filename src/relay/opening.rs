@@ -443,9 +443,10 @@ async fn converse(
                     });
                 }
                 ticket.known();
+                let share = context.shared.key_shares.borrow_mut().take(&mut fill);
                 let answer = acceptor
                     .borrow_mut()
-                    .answer(&policy, context.flight_len(), &mut fill)
+                    .answer(&policy, context.flight_len(), &share, &mut fill)
                     .unwrap_or_default();
                 send(connection, &answer).await?;
             }

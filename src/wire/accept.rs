@@ -215,11 +215,13 @@ impl Acceptor {
 
     /// The answer to the hello, once [`Step::Answer`] was given; the bytes held so far are let go.
     ///
-    /// `flight_len` is the length of the encrypted record in it, `fill` the source of random bytes.
+    /// `flight_len` is the length of the encrypted record in it, `share` a key share of X25519 that nobody has had, `fill` the
+    /// source of random bytes.
     pub fn answer(
         &mut self,
         policy: &Policy<'_>,
         flight_len: usize,
+        share: &[u8; 32],
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Option<Vec<u8>> {
         let Stage::Answering(user) = self.stage else {
@@ -237,6 +239,7 @@ impl Acceptor {
             &ClientHello::parse(&hello)?,
             secret,
             flight_len,
+            share,
             fill,
         ))
     }

@@ -87,7 +87,7 @@ pub(crate) fn client_hello(data: &[u8]) -> bool {
     };
     let verified = hello.verify(&secret).expect("it is signed with this secret");
     assert_eq!(verified.time, NOW);
-    let answer = server_hello::answer(&hello, &secret, 2000, &mut filler());
+    let answer = server_hello::answer(&hello, &secret, 2000, &[7; 32], &mut filler());
     assert!((2000..6000).contains(&answer.len()), "{}", answer.len());
     true
 }
@@ -153,7 +153,7 @@ fn accepted(bytes: &[u8], at_once: usize) -> String {
         match acceptor.handle_input(&mut input, &policy) {
             Step::NeedMore => {}
             Step::Answer { user, .. } => {
-                let answer = acceptor.answer(&policy, 1500, &mut filler());
+                let answer = acceptor.answer(&policy, 1500, &[7; 32], &mut filler());
                 assert!(answer.is_some_and(|answer| answer.len() > 1500));
                 said = format!("answered {user} at {at}, ");
             }

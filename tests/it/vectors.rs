@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wire::accept::{Acceptor, Clock, Looks, Opening, Policy, Refusal, Step, Why};
 use wire::cipher::{Stream, StreamKey};
 use wire::faketls::client_hello::ClientHello;
-use wire::faketls::server_hello;
+use wire::faketls::{server_hello, x25519};
 use wire::obfuscated2::{ClientInit, DcInit, HEADER_LEN, Tag};
 use wire::secret::Secret;
 use wire::{Mode, Modes};
@@ -361,7 +361,7 @@ fn check_client_hello(vector: &Vector) {
                     assert!(rest.is_empty(), "{name}: {} bytes left", rest.len());
                     assert_eq!(key, record[RANDOM][..16], "{name}");
                     let answer = acceptor
-                        .answer(policy, FLIGHT_LEN, &mut fill)
+                        .answer(policy, FLIGHT_LEN, &x25519::key_share(&mut fill), &mut fill)
                         .expect("it is answered");
                     check_answer_signature(vector, &record, &answer);
                 }
@@ -394,7 +394,9 @@ fn check_server_answer(vector: &Vector) {
     assert_eq!(vec![parsed.group], vector.words("group"), "{name}");
     assert_eq!(parsed.session_id, vector.bytes("session_id"), "{name}");
 
-    let mut ours = server_hello::answer(&parsed, &vector.secret(), expected.len() - flight_at, &mut fill);
+    let drawn = x25519::key_share(&mut fill);
+    let flight_len = expected.len() - flight_at;
+    let mut ours = server_hello::answer(&parsed, &vector.secret(), flight_len, &drawn, &mut fill);
     check_answer_signature(vector, &hello, &ours);
     assert_eq!(ours.len(), expected.len(), "{name}");
     // Byte for byte, but for what is drawn at random.
@@ -420,7 +422,7 @@ fn check_client_stream(vector: &Vector) {
             let answered = feed(&mut acceptor, &mut &hello[..], piece, policy);
             assert!(matches!(answered, Outcome::Answered(_)), "{name}: {answered:?}");
             let answer = acceptor
-                .answer(policy, FLIGHT_LEN, &mut fill)
+                .answer(policy, FLIGHT_LEN, &x25519::key_share(&mut fill), &mut fill)
                 .expect("it is answered");
             check_answer_signature(vector, &hello, &answer);
 

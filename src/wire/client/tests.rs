@@ -4,7 +4,7 @@ use super::*;
 use crate::accept::{Acceptor, Clock, Policy, Step};
 use crate::cipher::Stream;
 use crate::faketls::client_hello::{ClientHello, GROUP_X25519, GROUP_X25519_MLKEM768};
-use crate::faketls::record;
+use crate::faketls::{record, x25519};
 use crate::secret::{self, Secret};
 use crate::{Mode, Modes};
 use alloc::format;
@@ -60,7 +60,9 @@ fn accept(
         match acceptor.handle_input(&mut piece, &policy) {
             Step::NeedMore => assert!(wanted > 0, "the client sends no more"),
             Step::Answer { .. } => {
-                let answer = acceptor.answer(&policy, 2000, &mut fill).unwrap();
+                let answer = acceptor
+                    .answer(&policy, 2000, &x25519::key_share(&mut fill), &mut fill)
+                    .unwrap();
                 let mut at = 0;
                 while opening.wanted() > 0 {
                     // In odd pieces, as sockets give them.
@@ -207,7 +209,9 @@ fn only_who_knows_the_secret_can_answer() {
         let mut piece: Vec<u8> = hello.drain(..acceptor.wanted()).collect();
         acceptor.handle_input(&mut piece, &policy(&[KEY]));
     }
-    let answer = acceptor.answer(&policy(&[KEY]), 300, &mut noise(4)).unwrap();
+    let answer = acceptor
+        .answer(&policy(&[KEY]), 300, &[9; 32], &mut noise(4))
+        .unwrap();
     let feed = |bytes: &[u8]| {
         let mut opening = open();
         let mut bytes = bytes;

@@ -5,7 +5,7 @@
 //! until the client has spoken again.
 
 use crate::faketls::client_hello::{ClientHello, GROUP_X25519_MLKEM768};
-use crate::faketls::{record, x25519};
+use crate::faketls::record;
 use crate::secret::Secret;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -19,12 +19,14 @@ const CHANGE_CIPHER_SPEC: [u8; 6] = [0x14, 0x03, 0x03, 0x00, 0x01, 0x01];
 
 /// The whole answer to `hello`, to be sent at once.
 ///
-/// `flight_len` is the length of the encrypted record, which stands for a site's certificates and `Finished`.
+/// `flight_len` is the length of the encrypted record, which stands for a site's certificates and `Finished`;
+/// `share` is a key share of X25519.
 #[must_use]
 pub fn answer(
     hello: &ClientHello<'_>,
     secret: &Secret,
     flight_len: usize,
+    share: &[u8; 32],
     fill: &mut dyn FnMut(&mut [u8]),
 ) -> Vec<u8> {
     let flight_len = flight_len.clamp(1, record::MAX_PAYLOAD);
@@ -39,7 +41,7 @@ pub fn answer(
             out.extend([0x00, 0x33]);
             block16(out, |out| {
                 out.extend(hello.group.to_be_bytes());
-                block16(out, |out| key_share(out, hello.group, fill));
+                block16(out, |out| key_share(out, hello.group, share, fill));
             });
             out.extend([0x00, 0x2b, 0x00, 0x02, 0x03, 0x04]);
         });
@@ -69,11 +71,11 @@ fn sign(out: &mut [u8], hello: &ClientHello<'_>, secret: &Secret) {
     }
 }
 
-fn key_share(out: &mut Vec<u8>, group: u16, fill: &mut dyn FnMut(&mut [u8])) {
+fn key_share(out: &mut Vec<u8>, group: u16, share: &[u8; 32], fill: &mut dyn FnMut(&mut [u8])) {
     if group == GROUP_X25519_MLKEM768 {
         append_random(out, MLKEM768_CIPHERTEXT_LEN, fill);
     }
-    out.extend(x25519::key_share(fill));
+    out.extend(share);
 }
 
 fn append_random(out: &mut Vec<u8>, len: usize, fill: &mut dyn FnMut(&mut [u8])) {
