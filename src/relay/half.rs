@@ -36,10 +36,14 @@ const PROOF: usize = 256 * 1024;
 const STALLED_WINDOW: u32 = 64 * 1024;
 /// No bound at all.
 const ANY_WINDOW: u32 = 1 << 30;
-/// Blocks that are filled at once.
-const BLOCKS: usize = 4;
-/// Records that four blocks of the largest size make, one of them begun before; and a header and a payload for each.
-const RECORDS: usize = BLOCKS * 5;
+/// Blocks that are filled at once: with the default size, a whole turn.
+const BLOCKS: usize = TURN / (16 * 1024);
+/// The part of what a receiver has taken without a wait that is recrypted for it at once: so much may have been in vain.
+const AHEAD: usize = 4;
+/// Records that a turn makes at most, with blocks that are a little longer than one of them; and the rest of one begun before.
+const RECORDS: usize = BLOCKS * 2 + 1;
+/// A header and a payload for each, and the rest of a header.
+const PIECES: usize = 2 * RECORDS + 1;
 
 /// How a half ended.
 #[derive(Debug)]
@@ -282,7 +286,13 @@ impl<'a> Flow<'a> {
 
     /// The most that is moved at once.
     fn limit(&self) -> usize {
-        if self.is_trusted() { self.turn() } else { PIECE }
+        if !self.is_trusted() {
+            PIECE
+        } else if self.half.treatment.recrypt.is_some() {
+            (self.taken / AHEAD).min(TURN)
+        } else {
+            self.turn()
+        }
     }
 
     fn turn(&self) -> usize {
@@ -456,7 +466,7 @@ impl Piece {
 }
 
 type Blocks = heapless::Vec<Block, BLOCKS>;
-type Plan = heapless::Vec<Piece, { 2 * RECORDS }>;
+type Plan = heapless::Vec<Piece, PIECES>;
 
 impl Flow<'_> {
     /// Through blocks of the pool. What is in them stays in the socket too, until it is written.
@@ -482,7 +492,7 @@ impl Flow<'_> {
             }
             Err(error) => return Err(HalfEnd::ReadFailed(error)),
         };
-        self.blocks = if there < room { 1 } else { BLOCKS };
+        self.blocks = (2 * there / blocks[0].len()).clamp(1, BLOCKS);
 
         let before = self.half.treatment.unwrap;
         let (plan, payload) = self.treat(&mut blocks, there)?;
@@ -519,8 +529,10 @@ impl Flow<'_> {
         let mut plan = Plan::new();
         let mut whole = 0;
         let mut record = self.record;
-        // The plan has room for all that four blocks can hold.
-        let mut add = |piece| plan.push(piece).is_ok();
+        let mut add = |piece| {
+            let is_added = plan.push(piece).is_ok();
+            debug_assert!(is_added, "a plan has room for all that a turn can be cut into");
+        };
         if record.header_left > 0 {
             add(Piece::Header {
                 header: record.header,
@@ -654,7 +666,7 @@ fn gather(
     plan: &Plan,
     work: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
 ) -> io::Result<usize> {
-    let mut slices: heapless::Vec<IoSlice<'_>, { 2 * RECORDS }> = heapless::Vec::new();
+    let mut slices: heapless::Vec<IoSlice<'_>, PIECES> = heapless::Vec::new();
     for piece in plan {
         let bytes = match piece {
             Piece::Header { header, left, .. } => &header[record::HEADER_LEN - left..],

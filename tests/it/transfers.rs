@@ -10,11 +10,15 @@ const IN_ALL: u64 = 64 * MIB;
 
 /// Moves `bytes` each way at once over each of `connections`.
 fn both_ways(mode: &Mode, fast_mode: bool, connections: u64, bytes: u64) {
+    both_ways_with(&|config| config.fast_mode(fast_mode), mode, connections, bytes);
+}
+
+fn both_ways_with(configure: &dyn Fn(RelayConfig) -> RelayConfig, mode: &Mode, connections: u64, bytes: u64) {
     let dc = FakeDc::start(Script::Both {
         send: Payload::asked(bytes),
         expect: Some(Payload::asked(bytes)),
     });
-    let relay = start(&RelayConfig::simple(SECRET, dc.addr()).fast_mode(fast_mode));
+    let relay = start(&configure(RelayConfig::simple(SECRET, dc.addr())));
     let addr = relay.addr();
     thread::scope(|scope| {
         for seed in 1..=connections {
@@ -59,5 +63,19 @@ fn every_byte_arrives_over_32_connections() {
         for fast_mode in [true, false] {
             both_ways(&mode, fast_mode, 32, IN_ALL / 32);
         }
+    }
+}
+
+#[test]
+fn every_byte_arrives_whatever_the_size_of_a_block() {
+    // A little more than a record, so that each block makes two.
+    for (buffer_size, buffers) in [(1024, 64), (16_385, 64), (65_536, 8), (65_536, 1)] {
+        let configure = |config: RelayConfig| {
+            let config = config.fast_mode(false);
+            config
+                .option("buffer_size", buffer_size)
+                .option("buffers", buffers)
+        };
+        both_ways_with(&configure, &Mode::ee("example.org"), 2, 8 * MIB);
     }
 }
