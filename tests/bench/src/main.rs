@@ -13,6 +13,7 @@ mod load;
 mod meter;
 mod plain;
 mod rate;
+mod rtt;
 mod session;
 mod stall;
 mod subject;
@@ -28,7 +29,7 @@ const LARGE_PIPE: usize = 1 << 20;
 
 type Case = (&'static str, fn(&str));
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     ("download", rate::downloads),
     ("upload", rate::uploads),
     ("syscalls", rate::syscalls),
@@ -36,6 +37,7 @@ const CASES: [Case; 9] = [
     ("echo", session::echo),
     ("busy-echo", session::echo_beside_downloads),
     ("idle", session::idle),
+    ("rtt", rtt::far_downloads),
     ("stall", stall::stalled_readers),
     ("ubus", bus::calls_beside_downloads),
 ];
@@ -44,9 +46,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["plain", "copy", to] => serve(Way::Copy, to),
-        ["plain", "splice", size, to] => match size.parse() {
-            Ok(size) => serve(Way::Splice(size), to),
+        ["plain", "copy", listen, to] => serve(Way::Copy, listen, to),
+        ["plain", "splice", size, listen, to] => match size.parse() {
+            Ok(size) => serve(Way::Splice(size), listen, to),
             Err(_) => ExitCode::from(2),
         },
         [mtrelay, wanted @ ..] => {
@@ -72,11 +74,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(way: Way, to: &str) -> ExitCode {
-    let Ok(to) = to.parse() else {
+fn serve(way: Way, listen: &str, to: &str) -> ExitCode {
+    let (Ok(listen), Ok(to)) = (listen.parse(), to.parse()) else {
         return ExitCode::from(2);
     };
-    match plain::run(way, to) {
+    match plain::run(way, listen, to) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error}");

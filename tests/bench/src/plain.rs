@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use std::io::{self, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
 const BUFFER_LEN: usize = 64 * 1024;
@@ -34,8 +34,8 @@ struct Side {
 type Pair = [Side; 2];
 
 /// Relays everything that connects to `to`; prints its own address first.
-pub(crate) fn run(way: Way, to: SocketAddr) -> io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+pub(crate) fn run(way: Way, listen: IpAddr, to: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind((listen, 0))?;
     listener.set_nonblocking(true)?;
     println(&listener.local_addr()?.to_string())?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;

@@ -4,7 +4,7 @@ use crate::load::{Opening, SECRET};
 use crate::plain::Way;
 use mtrelay_test_support::{Mode, Relay, RelayConfig};
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 pub(crate) struct Subject {
@@ -15,6 +15,22 @@ pub(crate) struct Subject {
     pub(crate) dc: TcpListener,
     pub(crate) opening: Opening,
     _process: Process,
+}
+
+/// Where a relay stands.
+pub(crate) struct Place {
+    pub(crate) listen: IpAddr,
+    /// What it connects to.
+    pub(crate) dc: TcpListener,
+}
+
+impl Place {
+    fn local() -> Place {
+        Place {
+            listen: Ipv4Addr::LOCALHOST.into(),
+            dc: TcpListener::bind("127.0.0.1:0").expect("a port is free"),
+        }
+    }
 }
 
 enum Process {
@@ -34,8 +50,19 @@ impl Drop for Process {
 
 impl Subject {
     pub(crate) fn mtrelay(bin: &str, mode: Mode, fast_mode: bool, options: &[(&str, &str)]) -> Subject {
-        let dc = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Subject::mtrelay_at(Place::local(), bin, mode, fast_mode, options)
+    }
+
+    pub(crate) fn mtrelay_at(
+        place: Place,
+        bin: &str,
+        mode: Mode,
+        fast_mode: bool,
+        options: &[(&str, &str)],
+    ) -> Subject {
+        let Place { listen, dc } = place;
         let config = RelayConfig::simple(SECRET, dc.local_addr().expect("it is bound"))
+            .listen(&[&format!("{listen}:0")])
             .fast_mode(fast_mode)
             .option("log_level", "info")
             .option("max_sessions", 6000);
@@ -63,7 +90,11 @@ impl Subject {
     }
 
     pub(crate) fn plain(way: Way) -> Subject {
-        let dc = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Subject::plain_at(Place::local(), way)
+    }
+
+    pub(crate) fn plain_at(place: Place, way: Way) -> Subject {
+        let Place { listen, dc } = place;
         let to = dc.local_addr().expect("it is bound").to_string();
         let mut command = Command::new(std::env::current_exe().expect("we run"));
         command.arg("plain");
@@ -78,7 +109,7 @@ impl Subject {
             }
         };
         let mut child = command
-            .arg(to)
+            .args([&listen.to_string(), &to])
             .stdout(Stdio::piped())
             .spawn()
             .expect("we can run again");
