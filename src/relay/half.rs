@@ -32,10 +32,16 @@ const SPLICED_TURN: usize = 1 << 20;
 const PIECE: usize = 8 * 1024;
 /// What a receiver takes to prove itself: twice what one that never reads takes into its own socket.
 const PROOF: usize = 256 * 1024;
+/// So many times as much may wait unsent in the socket of a receiver that has proved itself: over a long way there has to be
+/// something to send at each acknowledgement, however late we come with more.
+const WIDER: u32 = 32;
+/// Whoever has taken this much without reading it has little room left: three quarters of what one that never reads takes. One
+/// that still announces a window of this size is reading, and its sender's window begins to grow: over a long way it is later
+/// missed for several round trips.
+const GLANCE: usize = 96 * 1024;
+const WINDOW_OF_READERS: u32 = 60 * 1024;
 /// What a sender may have on its way to a receiver that has stalled for a second.
 const STALLED_WINDOW: u32 = 64 * 1024;
-/// No bound at all.
-const ANY_WINDOW: u32 = 1 << 30;
 /// Blocks that are filled at once: with the default size, a whole turn.
 const BLOCKS: usize = TURN / (16 * 1024);
 /// The part of what a receiver has taken without a wait that is recrypted for it at once: so much may have been in vain.
@@ -108,8 +114,12 @@ pub struct Flow<'a> {
     half: Half<'a>,
     held: Option<Held<'a>>,
     record: Record,
-    /// Bytes that the receiver has taken since it last had no room.
+    /// Bytes that the receiver has taken since it last had no room,
     taken: usize,
+    /// and that it took before, from one lack of room to the next.
+    burst: usize,
+    /// What could wait unsent in its socket before it had proved itself.
+    narrow: Option<u32>,
     /// Blocks that the next reading may fill.
     blocks: usize,
     /// A place in the line for a block, when all are in use.
@@ -192,6 +202,8 @@ impl<'a> Flow<'a> {
             held: None,
             record: Record::default(),
             taken: 0,
+            burst: 0,
+            narrow: None,
             blocks: 1,
             line: None,
             clamp: Clamp::Never,
@@ -202,7 +214,7 @@ impl<'a> Flow<'a> {
     /// still comes, and no more.
     #[must_use]
     pub fn clamping(mut self) -> Flow<'a> {
-        socket::keep_receive_buffer(self.half.from.get_ref(), true);
+        socket::keep_receive_buffer(self.half.from.get_ref());
         self.clamp = Clamp::First;
         self
     }
@@ -247,8 +259,7 @@ impl<'a> Flow<'a> {
         if !matches!(self.clamp, Clamp::Never) {
             self.half.pulse.wait_for_room(room.is_pending());
             if self.half.pulse.is_stalled() && matches!(self.clamp, Clamp::Off) {
-                socket::clamp_window(self.half.from.get_ref(), STALLED_WINDOW);
-                self.clamp = Clamp::On;
+                self.doubt();
             }
         }
         room
@@ -265,7 +276,13 @@ impl<'a> Flow<'a> {
     }
 
     fn is_proved(&self) -> bool {
-        self.taken >= PROOF
+        self.proof() >= PROOF
+    }
+
+    /// What the receiver may be expected to take without a wait. A long way takes as much as its window, again and again, and has no
+    /// room between.
+    fn proof(&self) -> usize {
+        self.taken.max(self.burst / 2)
     }
 
     /// Whether the receiver has proved itself, and no harm is done if it disappoints.
@@ -289,9 +306,9 @@ impl<'a> Flow<'a> {
         if !self.is_trusted() {
             PIECE
         } else if self.half.treatment.recrypt.is_some() {
-            (self.taken / AHEAD).min(TURN)
+            (self.proof() / AHEAD).min(TURN)
         } else {
-            self.turn()
+            self.proof().min(self.turn())
         }
     }
 
@@ -306,16 +323,47 @@ impl<'a> Flow<'a> {
 
     fn written(&mut self, len: usize, payload: usize) {
         self.taken = self.taken.saturating_add(len);
-        if self.is_proved() {
-            let from = self.half.from.get_ref();
-            match self.clamp {
-                Clamp::First => socket::keep_receive_buffer(from, false),
-                Clamp::On => socket::clamp_window(from, ANY_WINDOW),
-                Clamp::Never | Clamp::Off => return self.count(payload),
-            }
-            self.clamp = Clamp::Off;
+        if !matches!(self.clamp, Clamp::Never) {
+            self.give_way();
         }
         self.count(payload);
+    }
+
+    /// Lifts the bounds that hold until the receiver has proved itself.
+    fn give_way(&mut self) {
+        let (from, to) = (self.half.from.get_ref(), self.half.to.get_ref());
+        let is_proved = self.is_proved();
+        let seems_to_read = || {
+            let has_room = |window| window >= WINDOW_OF_READERS;
+            self.taken >= GLANCE && socket::peer_window(to).is_some_and(has_room)
+        };
+        match self.clamp {
+            Clamp::First if is_proved || seems_to_read() => {
+                socket::free_receive_buffer(from);
+                self.clamp = Clamp::Off;
+            }
+            Clamp::On if is_proved => {
+                socket::clamp_window(from, socket::ANY_WINDOW);
+                self.clamp = Clamp::Off;
+            }
+            _ => {}
+        }
+        if is_proved && self.narrow.is_none() {
+            let narrow = socket::notsent_lowat(to).unwrap_or(0);
+            // Zero is no bound.
+            socket::set_notsent_lowat(to, narrow.saturating_mul(WIDER));
+            self.narrow = Some(narrow);
+        }
+    }
+
+    /// The receiver has stalled for a second: it has to prove itself anew.
+    fn doubt(&mut self) {
+        socket::clamp_window(self.half.from.get_ref(), STALLED_WINDOW);
+        self.clamp = Clamp::On;
+        (self.taken, self.burst) = (0, 0);
+        if let Some(narrow) = self.narrow.take() {
+            socket::set_notsent_lowat(self.half.to.get_ref(), narrow);
+        }
     }
 
     fn count(&self, payload: usize) {
@@ -327,7 +375,7 @@ impl<'a> Flow<'a> {
 
     /// The receiver took less than there was.
     fn full(&mut self) {
-        self.taken = 0;
+        self.burst = std::mem::take(&mut self.taken);
         self.half.to.not_writable();
     }
 
@@ -400,6 +448,7 @@ impl<'a> Flow<'a> {
                     written += len;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.taken = self.taken.saturating_add(written);
                     self.full();
                     break;
                 }
@@ -508,7 +557,6 @@ impl Flow<'_> {
         let taken = if sent == whole {
             there
         } else {
-            self.full();
             self.take_back(payload - paid);
             self.taken_for(paid, before, &mut blocks, there)?
         };
@@ -520,6 +568,9 @@ impl Flow<'_> {
             from.not_readable();
         }
         self.written(sent, paid);
+        if sent < whole {
+            self.full();
+        }
         Ok(Moved::Some(taken))
     }
 

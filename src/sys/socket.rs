@@ -16,6 +16,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const KEEPALIVE_PROBES: u32 = 5;
 /// Unacknowledged bytes end a connection after this long (RFC 5482).
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
+/// What rustix and libc do not know on every target.
+const SO_BUF_LOCK: libc::c_int = 72;
+const SOCK_RCVBUF_LOCK: u32 = 2;
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// A non-blocking listener. An IPv6 one takes IPv6 only, so that `0.0.0.0` and `[::]` can share a port.
@@ -201,19 +204,58 @@ pub fn bound_send_buffer(socket: &TcpStream, bytes: u32) {
     let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
 }
 
-/// Keeps the receive buffer as it is, or lets the kernel tune it again (socket(7), `SO_BUF_LOCK`, since Linux 5.14; before,
-/// it is always tuned).
-pub fn keep_receive_buffer(socket: &TcpStream, keep: bool) {
-    const SO_BUF_LOCK: libc::c_int = 72;
-    const SOCK_RCVBUF_LOCK: u32 = 2;
-    let locks = if keep { SOCK_RCVBUF_LOCK } else { 0 };
-    let _ = set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, locks);
+/// Keeps the receive buffer as it is (socket(7), `SO_BUF_LOCK`, since Linux 5.14; before, the kernel always tunes it).
+pub fn keep_receive_buffer(socket: &TcpStream) {
+    let _ = set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, SOCK_RCVBUF_LOCK);
 }
+
+/// Lets the kernel tune a receive buffer again that it had to keep.
+///
+/// It does so when more is read in a round trip than ever before, and meanwhile as much was read as the window allows: it would
+/// not begin by itself. So it gets a buffer twice as large to begin with.
+pub fn free_receive_buffer(socket: &TcpStream) {
+    if set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, SOCK_RCVBUF_LOCK).is_err() {
+        return;
+    }
+    // The kernel tells what there is, and doubles what it is told.
+    if let Ok(bytes) = sockopt::socket_recv_buffer_size(socket) {
+        let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes as u32);
+        clamp_window(socket, ANY_WINDOW);
+    }
+    let _ = set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, 0);
+}
+
+/// No bound of a window at all.
+pub const ANY_WINDOW: u32 = 1 << 30;
 
 /// Bounds the window that the peer may fill (tcp(7), `TCP_WINDOW_CLAMP`). The kernel's own growth of it begins anew when the
 /// bound is lifted with a large one.
 pub fn clamp_window(socket: &TcpStream, bytes: u32) {
     let _ = set_u32(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes);
+}
+
+/// The window that the peer announced last (tcp(7), `TCP_INFO`), since Linux 5.4.
+#[must_use]
+pub fn peer_window(socket: &TcpStream) -> Option<u32> {
+    /// `tcpi_snd_wnd`, which libc's structure does not have.
+    const FIELD: std::ops::Range<usize> = 228..232;
+    let mut info = [0; FIELD.end];
+    let len = get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).ok()?;
+    let window = info.get(FIELD)?.try_into().ok().map(u32::from_ne_bytes)?;
+    (len >= FIELD.end).then_some(window)
+}
+
+/// Bytes that may wait unsent before the socket counts as full (tcp(7), `TCP_NOTSENT_LOWAT`); zero is no bound.
+#[must_use]
+pub fn notsent_lowat(socket: &TcpStream) -> Option<u32> {
+    let mut bytes = [0; 4];
+    let len = get(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &mut bytes).ok()?;
+    (len == bytes.len()).then_some(u32::from_ne_bytes(bytes))
+}
+
+/// Sets what [`notsent_lowat`] tells.
+pub fn set_notsent_lowat(socket: &TcpStream, bytes: u32) {
+    let _ = set_u32(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes);
 }
 
 fn set_u32(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: u32) -> io::Result<()> {
@@ -235,6 +277,27 @@ fn set(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: &[u8])
     };
     if done == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Returns how many bytes of `value` the kernel wrote.
+#[expect(unsafe_code, reason = "these options have no safe wrapper")]
+fn get(socket: &TcpStream, level: libc::c_int, option: libc::c_int, value: &mut [u8]) -> io::Result<usize> {
+    let mut len = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel writes at most `len` bytes to `value`.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if done == 0 {
+        Ok(len as usize)
     } else {
         Err(io::Error::last_os_error())
     }
