@@ -9,18 +9,21 @@
 //!
 //! A half promises that every byte it has taken is written before it reports how it ended, unless writing itself fails.
 
+mod copying;
+mod splicing;
+
 use crate::pool::{Block, BufferPool, Waiting};
 use crate::reactor::Async;
 use crate::relay::pipes::Pipes;
 use crate::relay::pulse::Pulse;
 use crate::sys::socket;
-use crate::sys::splice::{self, Pipe};
+use splicing::Held;
 use std::future::{Future as _, poll_fn};
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use wire::cipher::{Stream, recrypt};
+use wire::cipher::Stream;
 use wire::faketls::record::{self, Unwrapper};
 
 /// Bytes that one half moves before the others get their turn: through a pipe they take no longer than a quarter of it through
@@ -42,14 +45,8 @@ const GLANCE: usize = 96 * 1024;
 const WINDOW_OF_READERS: u32 = 60 * 1024;
 /// What a sender may have on its way to a receiver that has stalled for a second.
 const STALLED_WINDOW: u32 = 64 * 1024;
-/// Blocks that are filled at once: with the default size, a whole turn.
-const BLOCKS: usize = TURN / (16 * 1024);
 /// The part of what a receiver has taken without a wait that is recrypted for it at once: so much may have been in vain.
 const AHEAD: usize = 4;
-/// Records that a turn makes at most, with blocks that are a little longer than one of them; and the rest of one begun before.
-const RECORDS: usize = BLOCKS * 2 + 1;
-/// A header and a payload for each, and the rest of a header.
-const PIECES: usize = 2 * RECORDS + 1;
 
 /// How a half ended.
 #[derive(Debug)]
@@ -138,39 +135,6 @@ enum Clamp {
     Off,
     /// The receiver has stalled, and not proved itself since.
     On,
-}
-
-/// A pipe with bytes in it.
-struct Held<'a> {
-    pipe: Option<Pipe>,
-    pipes: &'a Pipes,
-    /// How many.
-    len: usize,
-    /// In ee mode: what has no record around it yet.
-    bare: Option<Box<Held<'a>>>,
-    /// The payload of all these.
-    payload: usize,
-}
-
-impl<'a> Held<'a> {
-    fn new(pipe: Pipe, pipes: &'a Pipes) -> Held<'a> {
-        Held {
-            pipe: Some(pipe),
-            pipes,
-            len: 0,
-            bare: None,
-            payload: 0,
-        }
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        match self.pipe.take() {
-            Some(pipe) if self.len == 0 => self.pipes.give_back(pipe),
-            _ => self.pipes.lost(),
-        }
-    }
 }
 
 /// A TLS record that has begun: its header tells how much belongs to it, and cannot be taken back.
@@ -398,338 +362,6 @@ impl<'a> Flow<'a> {
         }
         self.copy(block, limit)
     }
-
-    /// Through a pipe; in ee mode through two, since the records' headers go between.
-    fn splice(&mut self, pipe: Pipe, bare: Option<Pipe>, limit: usize) -> Result<Moved, HalfEnd> {
-        let (pipes, from) = (self.half.pipes, self.half.from);
-        let mut held = Held::new(pipe, pipes);
-        held.bare = bare.map(|pipe| Box::new(Held::new(pipe, pipes)));
-        let Some(pipe) = held.bare.as_ref().map_or(&held.pipe, |bare| &bare.pipe) else {
-            return Ok(Moved::Some(0));
-        };
-        let slots = pipe.slots();
-        let len = match pipe.fill(from.get_ref(), limit) {
-            Ok(0) => return Ok(Moved::End),
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                from.not_readable();
-                return Ok(Moved::Some(0));
-            }
-            Err(error) => return Err(HalfEnd::ReadFailed(error)),
-        };
-        // Fewer bytes than slots: so it was not the pipe that was full.
-        if len < slots.min(limit) && !from.is_closing() {
-            from.not_readable();
-        }
-        match &mut held.bare {
-            Some(bare) => bare.len = len,
-            None => held.len = len,
-        }
-        held.payload = len;
-        self.held = Some(held);
-        Ok(Moved::Some(self.empty_pipe().map_err(HalfEnd::WriteFailed)?))
-    }
-
-    /// Writes what is in the pipes, as far as there is room.
-    fn empty_pipe(&mut self) -> io::Result<usize> {
-        let mut written = 0;
-        while let Some(held) = &mut self.held {
-            put_into_records(held, &mut self.record)?;
-            let Some(pipe) = held.pipe.as_ref().filter(|_| held.len > 0) else {
-                let payload = held.payload;
-                self.held = None;
-                self.written(written, payload);
-                break;
-            };
-            match pipe.drain(self.half.to.get_ref(), held.len) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(len) => {
-                    held.len -= len;
-                    written += len;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.taken = self.taken.saturating_add(written);
-                    self.full();
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(written)
-    }
-}
-
-/// Puts what is bare into records, as far as the other pipe has slots.
-fn put_into_records(held: &mut Held<'_>, record: &mut Record) -> io::Result<()> {
-    let Some(bare) = &mut held.bare else { return Ok(()) };
-    let (Some(from), Some(into)) = (&bare.pipe, &held.pipe) else {
-        return Ok(());
-    };
-    let mut put = || -> io::Result<()> {
-        while bare.len > 0 {
-            if record.left == 0 {
-                let len = bare.len.min(record::MAX_PAYLOAD);
-                let header = record::header(len);
-                if len == record::MAX_PAYLOAD {
-                    held.pipes.stamp(&header, into)?;
-                } else {
-                    into.write(&header)?;
-                }
-                held.len += header.len();
-                record.left = len;
-            }
-            let len = from.pour(into, record.left.min(bare.len))?;
-            record.left -= len;
-            bare.len -= len;
-            held.len += len;
-        }
-        Ok(())
-    };
-    match put() {
-        // It has no slot left; what is in it goes first.
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-        other => other,
-    }
-}
-
-/// Part of what one writing gathers.
-#[derive(Clone, Copy, Debug)]
-enum Piece {
-    /// The last bytes of a record's header, and the payload it announces.
-    Header {
-        header: [u8; record::HEADER_LEN],
-        left: usize,
-        announces: usize,
-    },
-    /// Bytes of a block.
-    Payload { block: usize, start: usize, end: usize },
-}
-
-impl Piece {
-    fn len(&self) -> usize {
-        match *self {
-            Piece::Header { left, .. } => left,
-            Piece::Payload { start, end, .. } => end - start,
-        }
-    }
-}
-
-type Blocks = heapless::Vec<Block, BLOCKS>;
-type Plan = heapless::Vec<Piece, PIECES>;
-
-impl Flow<'_> {
-    /// Through blocks of the pool. What is in them stays in the socket too, until it is written.
-    fn copy(&mut self, block: Option<Block>, limit: usize) -> Result<Moved, HalfEnd> {
-        let Some(first) = block.or_else(|| self.half.pool.try_take()) else {
-            return Ok(Moved::NoBlock);
-        };
-        let mut blocks = Blocks::new();
-        // It has room for one.
-        let _ = blocks.push(first);
-        while blocks.len() < self.blocks
-            && let Some(block) = self.half.pool.try_take()
-            && blocks.push(block).is_ok()
-        {}
-        let from = self.half.from;
-        let room = blocks.iter().map(|block| block.len()).sum::<usize>().min(limit);
-        let there = match with_slices(&mut blocks, room, |room| splice::peek(from.get_ref(), room)) {
-            Ok(0) => return Ok(Moved::End),
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                from.not_readable();
-                return Ok(Moved::Some(0));
-            }
-            Err(error) => return Err(HalfEnd::ReadFailed(error)),
-        };
-        self.blocks = (2 * there / blocks[0].len()).clamp(1, BLOCKS);
-
-        let before = self.half.treatment.unwrap;
-        let (plan, payload) = self.treat(&mut blocks, there)?;
-        let whole: usize = plan.iter().map(Piece::len).sum();
-        let sent = match gather(&blocks, &plan, |pieces| {
-            splice::send(self.half.to.get_ref(), pieces)
-        }) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(HalfEnd::WriteFailed(error)),
-        };
-        let paid = self.commit(&plan, sent);
-        let taken = if sent == whole {
-            there
-        } else {
-            self.take_back(payload - paid);
-            self.taken_for(paid, before, &mut blocks, there)?
-        };
-        if taken > 0 {
-            let forgotten = with_slices(&mut blocks, taken, |room| splice::forget(from.get_ref(), room));
-            forgotten.map_err(HalfEnd::ReadFailed)?;
-        }
-        if taken == there && there < room && !from.is_closing() {
-            from.not_readable();
-        }
-        self.written(sent, paid);
-        if sent < whole {
-            self.full();
-        }
-        Ok(Moved::Some(taken))
-    }
-
-    /// Unwraps and recrypts `len` bytes of the blocks, and plans how they are written. Returns also how much payload that is.
-    fn treat(&mut self, blocks: &mut Blocks, len: usize) -> Result<(Plan, usize), HalfEnd> {
-        let treatment = &mut self.half.treatment;
-        let mut plan = Plan::new();
-        let mut whole = 0;
-        let mut record = self.record;
-        let mut add = |piece| {
-            let is_added = plan.push(piece).is_ok();
-            debug_assert!(is_added, "a plan has room for all that a turn can be cut into");
-        };
-        if record.header_left > 0 {
-            add(Piece::Header {
-                header: record.header,
-                left: record.header_left,
-                announces: record.left,
-            });
-        }
-        let mut rest = len;
-        for (at, block) in blocks.iter_mut().enumerate() {
-            let len = rest.min(block.len());
-            rest -= len;
-            let bytes = &mut block[..len];
-            let payload = match &mut treatment.unwrap {
-                Some(unwrapper) => unwrapper.unwrap_in_place(bytes).map_err(|_| HalfEnd::BadRecord)?,
-                None => 0..len,
-            };
-            if let Some((off, on)) = &mut treatment.recrypt {
-                recrypt(off, on, &mut bytes[payload.clone()]);
-            }
-            whole += payload.len();
-            let mut start = payload.start;
-            while start < payload.end {
-                let mut end = payload.end;
-                if treatment.wrap {
-                    if record.left == 0 {
-                        let len = (end - start).min(record::MAX_PAYLOAD);
-                        add(Piece::Header {
-                            header: record::header(len),
-                            left: record::HEADER_LEN,
-                            announces: len,
-                        });
-                        record.left = len;
-                    }
-                    end = end.min(start + record.left);
-                    record.left -= end - start;
-                }
-                add(Piece::Payload {
-                    block: at,
-                    start,
-                    end,
-                });
-                start = end;
-            }
-        }
-        Ok((plan, whole))
-    }
-
-    /// Notes that the first `sent` bytes of the plan are written. Returns how much payload is among them.
-    fn commit(&mut self, plan: &Plan, mut sent: usize) -> usize {
-        let mut payload = 0;
-        for piece in plan {
-            if sent == 0 {
-                break;
-            }
-            let len = piece.len().min(sent);
-            sent -= len;
-            match *piece {
-                Piece::Header {
-                    header,
-                    left,
-                    announces,
-                } => {
-                    self.record = Record {
-                        header,
-                        header_left: left - len,
-                        left: announces,
-                    }
-                }
-                Piece::Payload { .. } => {
-                    payload += len;
-                    self.record.left = self.record.left.saturating_sub(len);
-                }
-            }
-        }
-        payload
-    }
-
-    /// The last `len` bytes were treated in vain.
-    fn take_back(&mut self, len: usize) {
-        if let Some((off, on)) = &mut self.half.treatment.recrypt {
-            for stream in [off, on] {
-                stream.step_back(len);
-            }
-        }
-    }
-
-    /// How many bytes of the socket make `payload` bytes of payload, which is less than all of it. Inside records, they have
-    /// to be looked at again: in the blocks they stand no longer as they were.
-    fn taken_for(
-        &mut self,
-        payload: usize,
-        before: Option<Unwrapper>,
-        blocks: &mut Blocks,
-        there: usize,
-    ) -> Result<usize, HalfEnd> {
-        let Some(mut unwrapper) = before else {
-            return Ok(payload);
-        };
-        let from = self.half.from;
-        with_slices(blocks, there, |room| splice::peek(from.get_ref(), room)).map_err(HalfEnd::ReadFailed)?;
-        let (mut taken, mut left, mut rest) = (0, payload, there);
-        for block in &*blocks {
-            let bytes = &block[..rest.min(block.len())];
-            rest -= bytes.len();
-            taken += unwrapper
-                .advance(bytes, &mut left)
-                .map_err(|_| HalfEnd::BadRecord)?;
-        }
-        self.half.treatment.unwrap = Some(unwrapper);
-        Ok(taken)
-    }
-}
-
-/// Does `work` with the first `len` bytes of the blocks.
-fn with_slices<T>(blocks: &mut Blocks, mut len: usize, work: impl FnOnce(&mut [IoSliceMut<'_>]) -> T) -> T {
-    let mut slices: heapless::Vec<IoSliceMut<'_>, BLOCKS> = heapless::Vec::new();
-    for block in blocks.iter_mut() {
-        let here = len.min(block.len());
-        len -= here;
-        if here > 0 {
-            // As many as there can be blocks.
-            let _ = slices.push(IoSliceMut::new(&mut block[..here]));
-        }
-    }
-    work(&mut slices)
-}
-
-/// Does `work` with all pieces of the plan.
-fn gather(
-    blocks: &Blocks,
-    plan: &Plan,
-    work: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-) -> io::Result<usize> {
-    let mut slices: heapless::Vec<IoSlice<'_>, PIECES> = heapless::Vec::new();
-    for piece in plan {
-        let bytes = match piece {
-            Piece::Header { header, left, .. } => &header[record::HEADER_LEN - left..],
-            Piece::Payload { block, start, end } => &blocks[*block][*start..*end],
-        };
-        // As many as the plan has pieces.
-        let _ = slices.push(IoSlice::new(bytes));
-    }
-    if slices.is_empty() {
-        return Ok(0);
-    }
-    work(&slices)
 }
 
 async fn write_all(to: &Async<TcpStream>, mut bytes: &[u8]) -> io::Result<()> {
