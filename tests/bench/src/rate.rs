@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 5;
-const WARM_UP: Duration = Duration::from_millis(400);
-const MEASURED: Duration = Duration::from_millis(1200);
+const WARM_UP: Duration = Duration::from_millis(300);
+const MEASURED: Duration = Duration::from_millis(800);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
@@ -78,21 +78,27 @@ pub(crate) fn uploads(mtrelay: &str) {
 }
 
 pub(crate) fn syscalls(mtrelay: &str) {
-    for fast_mode in [true, false] {
+    for (direction, fast_mode) in [
+        (Direction::Down, true),
+        (Direction::Down, false),
+        (Direction::Up, true),
+    ] {
+        println!("{direction:?}, 32 connections\n");
         for subject in all_subjects(mtrelay, fast_mode) {
-            let (_source, sink) = start(&subject, Direction::Down, 32);
+            let (_source, sink) = start(&subject, direction, 32);
             thread::sleep(WARM_UP);
             let before = sink.moved();
             let Some(calls) = meter::syscalls(subject.pid, 2) else {
                 return println!("strace is not there, or may not trace: not counted");
             };
             let mib = (sink.moved() - before) as f64 / f64::from(1 << 20);
-            print!("{}: ", subject.name);
+            print!("- {}: ", subject.name);
             for (name, count) in calls.iter().filter(|(_, count)| *count as f64 > mib / 20.0) {
                 print!("{name} {:.1}, ", *count as f64 / mib);
             }
             let all: u64 = calls.iter().map(|(_, count)| count).sum();
             println!("in all {:.1} a MiB", all as f64 / mib);
         }
+        println!();
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::load::{Pump, download_bytes, session};
 use crate::subject::Subject;
-use crate::{SMALL_PIPE, meter};
+use crate::{SMALL_PIPE, median, meter};
 use mtrelay_test_support::Mode;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 const READERS: usize = 64;
 const EACH: usize = 256 << 20;
 const OTHERS: usize = 4;
+/// How often the others' speed is measured, in turns with that of a relay on which nobody stalls.
+const ROUNDS: usize = 5;
 
 /// Bytes a second of a few sessions that do read.
 fn speed_of_others(subject: &Subject) -> f64 {
     let sessions = (0..OTHERS).map(|_| session(subject.addr, &subject.dc, &subject.opening));
     let (clients, servers) = sessions.unzip();
     let (_source, sink) = (Pump::source(servers, download_bytes()), Pump::sink(clients));
-    thread::sleep(Duration::from_millis(400));
+    thread::sleep(Duration::from_millis(300));
     let (before, begun) = (sink.moved(), Instant::now());
-    thread::sleep(Duration::from_millis(1500));
+    thread::sleep(Duration::from_millis(700));
     (sink.moved() - before) as f64 / begun.elapsed().as_secs_f64()
 }
 
@@ -48,16 +50,17 @@ pub(crate) fn stalled_readers(mtrelay: &str) {
         EACH >> 20
     );
     println!("|---|---|---|---|---|");
-    let subjects = [
-        Subject::plain(crate::plain::Way::Copy),
-        Subject::plain(crate::plain::Way::Splice(SMALL_PIPE)),
-        Subject::mtrelay(mtrelay, Mode::Dd, true, &[]),
-        Subject::mtrelay(mtrelay, Mode::ee("example.org"), true, &[]),
-        Subject::mtrelay(mtrelay, Mode::Dd, false, &[]),
+    let kinds: [&dyn Fn() -> Subject; 5] = [
+        &|| Subject::plain(crate::plain::Way::Copy),
+        &|| Subject::plain(crate::plain::Way::Splice(SMALL_PIPE)),
+        &|| Subject::mtrelay(mtrelay, Mode::Dd, true, &[]),
+        &|| Subject::mtrelay(mtrelay, Mode::ee("example.org"), true, &[]),
+        &|| Subject::mtrelay(mtrelay, Mode::Dd, false, &[]),
     ];
-    for subject in subjects {
+    for kind in kinds {
+        let (subject, unburdened) = (kind(), kind());
         // What the first busy sessions leave allocated is no reader's.
-        let usual = speed_of_others(&subject);
+        speed_of_others(&subject);
         thread::sleep(Duration::from_millis(1500));
         let empty = meter::rss_kib(subject.pid);
         let (clients, servers): (Vec<_>, Vec<_>) = (0..READERS)
@@ -67,7 +70,11 @@ pub(crate) fn stalled_readers(mtrelay: &str) {
         thread::sleep(Duration::from_secs(2));
         let sockets = meter::socket_memory(subject.addr.port(), subject.dc_port());
         let grown = meter::rss_kib(subject.pid) as i64 - empty as i64;
-        let beside = speed_of_others(&subject);
+        let (mut beside, mut usual) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            beside.push(speed_of_others(&subject));
+            usual.push(speed_of_others(&unburdened));
+        }
         let readers: Vec<_> = clients
             .into_iter()
             .map(|client| thread::spawn(move || read_all(client)))
@@ -81,7 +88,7 @@ pub(crate) fn stalled_readers(mtrelay: &str) {
         println!(
             "| {} | {grown} | {sockets} | {:.0} % | {whole} of {READERS} |",
             subject.name,
-            100.0 * beside / usual
+            100.0 * median(beside) / median(usual)
         );
     }
 }
