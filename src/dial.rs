@@ -13,7 +13,7 @@ mod prewarm;
 use crate::close::ConnectFailure;
 use crate::dc::{DcId, Table};
 use crate::reactor::{Async, Timer};
-use crate::sys::{clock, socket};
+use crate::sys::{clock, random, socket};
 use attempts::{Action, End, Next, Race, Rounds};
 use health::{Health, Report, Standing, Trouble, Turn};
 use prewarm::Prewarm;
@@ -240,7 +240,7 @@ impl Dialer {
         on_failure: &mut dyn FnMut(SocketAddr, ConnectFailure),
     ) -> Result<Connected, DialError> {
         loop {
-            match rounds.poll_next(addresses, random()) {
+            match rounds.poll_next(addresses, draw()) {
                 Next::Dial { after } if after.is_zero() => {}
                 Next::Dial { after } => {
                     log::debug!(
@@ -397,7 +397,7 @@ impl Dialer {
     fn trouble(&self, address: SocketAddr, trouble: Trouble) {
         let now = clock::now();
         let mut health = self.health.borrow_mut();
-        health.handle_trouble(address, trouble, now, random());
+        health.handle_trouble(address, trouble, now, draw());
         log::debug!("dial: {address}: {}", Remembered(health.report(address, now)));
     }
 
@@ -426,7 +426,7 @@ impl Dialer {
 
     /// Lets an address that has cooled down prove itself; nobody waits for it.
     fn probe(self: &Rc<Self>, addresses: &[SocketAddr], now: Instant) {
-        let probed = self.health.borrow_mut().poll_probe(addresses, now, random());
+        let probed = self.health.borrow_mut().poll_probe(addresses, now, draw());
         if let Some(address) = probed {
             let dialer = self.clone();
             let probe = async move {
@@ -466,7 +466,7 @@ impl Dialer {
         let Some((connection, address)) = self.race(&usable, &[], &mut |_, _| {}).await else {
             return false;
         };
-        let times = (clock::now(), random());
+        let times = (clock::now(), draw());
         self.warm
             .borrow_mut()
             .put(dc, &wanted, connection, address, self.prewarm(), times);
@@ -551,9 +551,10 @@ impl fmt::Display for Remembered {
     }
 }
 
-fn random() -> u32 {
-    // Without randomness the kernel is in no state to connect anywhere; jitter is the least of it.
-    getrandom::u32().unwrap_or_default()
+fn draw() -> u32 {
+    let mut bytes = [0; 4];
+    random::fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
 }
 
 /// The kind of an error of connect(2).

@@ -3,6 +3,7 @@
 pub mod clock;
 mod musl;
 pub mod process;
+pub mod random;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

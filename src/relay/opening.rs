@@ -12,6 +12,7 @@ use crate::relay::passthrough::Visit;
 use crate::relay::{Context, Taken};
 use crate::stats::{Raised, Stats};
 use crate::sys::clock;
+pub(crate) use crate::sys::random::fill;
 use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
@@ -498,11 +499,6 @@ fn reason(refusal: &Refusal) -> Reject {
         Why::ModeDisabled => Reject::ModeDisabled,
         Why::BadServerName => Reject::BadSni,
     }
-}
-
-/// Random bytes from the kernel.
-pub(crate) fn fill(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("getrandom(2) does not fail once the kernel has seeded it");
 }
 
 #[cfg(test)]
