@@ -23,6 +23,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use wire::cipher::Stream;
 use wire::faketls::record::{self, Unwrapper};
 
@@ -35,7 +36,9 @@ const SPLICED_TURN: usize = 1 << 20;
 const PIECE: usize = 8 * 1024;
 /// What a receiver takes to prove itself: twice what one that never reads takes into its own socket.
 const PROOF: usize = 256 * 1024;
-/// So many times as much may wait unsent in the socket of a receiver that has proved itself: over a long way there has to be
+/// A round trip that makes a long way to a receiver.
+const LONG_WAY: Duration = Duration::from_millis(5);
+/// So many times as much may wait unsent in the socket of a receiver that has proved itself and is far away: there has to be
 /// something to send at each acknowledgement, however late we come with more.
 const WIDER: u32 = 32;
 /// Whoever has taken this much without reading it has little room left: three quarters of what one that never reads takes. One
@@ -115,8 +118,7 @@ pub struct Flow<'a> {
     taken: usize,
     /// and that it took before, from one lack of room to the next.
     burst: usize,
-    /// What could wait unsent in its socket before it had proved itself.
-    narrow: Option<u32>,
+    way: Distance,
     /// Blocks that the next reading may fill.
     blocks: usize,
     /// A place in the line for a block, when all are in use.
@@ -135,6 +137,16 @@ enum Clamp {
     Off,
     /// The receiver has stalled, and not proved itself since.
     On,
+}
+
+/// How far away the receiver is.
+#[derive(Clone, Copy, Debug)]
+enum Distance {
+    /// It has not proved itself yet.
+    Unknown,
+    Near,
+    /// With what could wait unsent in its socket before.
+    Far(u32),
 }
 
 /// A TLS record that has begun: its header tells how much belongs to it, and cannot be taken back.
@@ -167,7 +179,7 @@ impl<'a> Flow<'a> {
             record: Record::default(),
             taken: 0,
             burst: 0,
-            narrow: None,
+            way: Distance::Unknown,
             blocks: 1,
             line: None,
             clamp: Clamp::Never,
@@ -246,7 +258,10 @@ impl<'a> Flow<'a> {
     /// What the receiver may be expected to take without a wait. A long way takes as much as its window, again and again, and has no
     /// room between.
     fn proof(&self) -> usize {
-        self.taken.max(self.burst / 2)
+        match self.way {
+            Distance::Far(_) => self.taken.max(self.burst / 2),
+            Distance::Near | Distance::Unknown => self.taken,
+        }
     }
 
     /// Whether the receiver has proved itself, and no harm is done if it disappoints.
@@ -271,8 +286,10 @@ impl<'a> Flow<'a> {
             PIECE
         } else if self.half.treatment.recrypt.is_some() {
             (self.proof() / AHEAD).min(TURN)
-        } else {
+        } else if let Distance::Far(_) = self.way {
             self.proof().min(self.turn())
+        } else {
+            self.turn()
         }
     }
 
@@ -312,11 +329,14 @@ impl<'a> Flow<'a> {
             }
             _ => {}
         }
-        if is_proved && self.narrow.is_none() {
-            let narrow = socket::notsent_lowat(to).unwrap_or(0);
-            // Zero is no bound.
-            socket::set_notsent_lowat(to, narrow.saturating_mul(WIDER));
-            self.narrow = Some(narrow);
+        if let (true, Distance::Unknown) = (is_proved, self.way) {
+            self.way = Distance::Near;
+            if socket::round_trip(to).is_some_and(|round_trip| round_trip >= LONG_WAY) {
+                let narrow = socket::notsent_lowat(to).unwrap_or(0);
+                // Zero is no bound.
+                socket::set_notsent_lowat(to, narrow.saturating_mul(WIDER));
+                self.way = Distance::Far(narrow);
+            }
         }
     }
 
@@ -325,9 +345,10 @@ impl<'a> Flow<'a> {
         socket::clamp_window(self.half.from.get_ref(), STALLED_WINDOW);
         self.clamp = Clamp::On;
         (self.taken, self.burst) = (0, 0);
-        if let Some(narrow) = self.narrow.take() {
+        if let Distance::Far(narrow) = self.way {
             socket::set_notsent_lowat(self.half.to.get_ref(), narrow);
         }
+        self.way = Distance::Unknown;
     }
 
     fn count(&self, payload: usize) {

@@ -237,12 +237,24 @@ pub fn clamp_window(socket: &TcpStream, bytes: u32) {
 /// The window that the peer announced last (tcp(7), `TCP_INFO`), since Linux 5.4.
 #[must_use]
 pub fn peer_window(socket: &TcpStream) -> Option<u32> {
-    /// `tcpi_snd_wnd`, which libc's structure does not have.
-    const FIELD: std::ops::Range<usize> = 228..232;
-    let mut info = [0; FIELD.end];
+    // `tcpi_snd_wnd`, which libc's structure does not have.
+    info(socket, 228)
+}
+
+/// The shortest round trip of late (tcp(7), `TCP_INFO`), since Linux 4.6.
+#[must_use]
+pub fn round_trip(socket: &TcpStream) -> Option<Duration> {
+    // `tcpi_min_rtt`. Before the first measurement it is the largest number.
+    let micros = info(socket, 148).filter(|micros| *micros != u32::MAX)?;
+    Some(Duration::from_micros(micros.into()))
+}
+
+/// A field of the kernel's structure.
+fn info(socket: &TcpStream, at: usize) -> Option<u32> {
+    let mut info = [0; 232];
     let len = get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).ok()?;
-    let window = info.get(FIELD)?.try_into().ok().map(u32::from_ne_bytes)?;
-    (len >= FIELD.end).then_some(window)
+    let field = info.get(..len)?.get(at..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*field))
 }
 
 /// Bytes that may wait unsent before the socket counts as full (tcp(7), `TCP_NOTSENT_LOWAT`); zero is no bound.
@@ -359,5 +371,6 @@ mod tests {
         set_notsent_lowat(&socket, 12_345);
         assert_eq!(notsent_lowat(&socket), Some(12_345));
         assert!(peer_window(&socket).is_none_or(|window| window > 0));
+        assert!(round_trip(&socket).is_none_or(|round_trip| round_trip < Duration::from_secs(60)));
     }
 }
