@@ -2,6 +2,7 @@
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::{End, HeaderShape, Shape};
+use mtrelay_test_support::clock::SetOnDrop;
 use mtrelay_test_support::fake_dc::{Connection, Step};
 use mtrelay_test_support::tcp::RefusedPort;
 use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
@@ -424,9 +425,8 @@ fn ten_thousand_sessions_against_a_flapping_dc_leave_nothing_behind() {
             }
             dc.set_script(Script::ResPq);
         });
-        let after = run(sessions);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        after
+        let _stop = SetOnDrop(&stop);
+        run(sessions)
     });
     assert!(after.1 <= descriptors + 4, "{after:?}, before {descriptors}");
     assert!(after.0 <= rss + 1024, "{after:?} KiB, before {rss}");

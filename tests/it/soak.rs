@@ -3,6 +3,7 @@
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::End;
+use mtrelay_test_support::clock::SetOnDrop;
 use mtrelay_test_support::faketls::{HelloKind, HelloSpec, client_hello};
 use mtrelay_test_support::relay::Signal;
 use mtrelay_test_support::rng::{Rng, Stream, fresh_seed};
@@ -64,6 +65,8 @@ fn memory_and_descriptors_stay_flat_under_mixed_load() {
     let config = RelayConfig::simple(SECRET, echo.addr())
         .dc(4, &[source.addr()])
         .option("handshake_timeout", 1)
+        // However long the test takes: idle sessions are those that are looked at again after that long.
+        .option("idle_timeout", 0)
         .option("log_level", "info");
     let relay = start(&config);
     let addr = relay.addr();
@@ -99,6 +102,7 @@ fn memory_and_descriptors_stay_flat_under_mixed_load() {
                 }
             });
         }
+        let _over = SetOnDrop(&over);
         let begun = Instant::now();
         let mut round = 0_usize;
         while begun.elapsed() < duration {
@@ -115,7 +119,6 @@ fn memory_and_descriptors_stay_flat_under_mixed_load() {
                 relay.signal(Signal::HUP);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     let third = samples.len() / 3;
     let most = |samples: &[(f32, u64, usize)]| {

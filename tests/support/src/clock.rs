@@ -3,6 +3,7 @@
 //! Promises: everything in this crate that waits gives up after [`patience`], which one variable stretches for slow
 //! machines and emulators.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +46,16 @@ impl Deadline {
         self.0
             .checked_duration_since(Instant::now())
             .filter(|left| !left.is_zero())
+    }
+}
+
+/// Sets it however a scope is left: the threads that look at it end even when the test fails.
+#[derive(Debug)]
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
