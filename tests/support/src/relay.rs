@@ -300,7 +300,7 @@ impl Relay {
         }
     }
 
-    /// Until the counter has not moved for [`STILL_LOOKS`] looks in a row, and is not 0.
+    /// Until the counter has not moved for `STILL_LOOKS` looks in a row, and is not 0.
     pub fn wait_still(&self, name: &str) -> u64 {
         let (before, looks) = (Cell::new(0), Cell::new(0));
         self.wait_stat(name, |value| {
