@@ -3,7 +3,7 @@
 //! Only metadata: which medium a message has, where it lies and what opens it. With it the first byte of a known link costs no
 //! question to Telegram. An entry lives for [`Options::lifetime`]: what became of the message since is not seen before.
 //!
-//! Promises: at most [`MAX_ENTRIES`] entries; the file is always a whole one, readable for its owner alone, and one
+//! Promises: at most `MAX_ENTRIES` entries; the file is always a whole one, readable for its owner alone, and one
 //! that is damaged or of another version is begun anew; a Redis that does not answer costs half a second once in half a minute.
 
 mod codec;

@@ -1,6 +1,6 @@
 //! `mtfetch serve`: media over HTTP/1.1, for any player on the LAN.
 //!
-//! Read first: RFC 9110 §§8, 13 and 14, and RFC 9112. The head of a request decides everything ([`plan`]); then bytes go from a
+//! Read first: RFC 9110 §§8, 13 and 14, and RFC 9112. The head of a request decides everything (`plan`); then bytes go from a
 //! [`Reader`] to the socket, and nobody asks the reader before the socket took what it gave before.
 //!
 //! Promises: heads of at most 8 KiB; at most [`Settings::connections`] connections, whose idle ones end, and

@@ -7,7 +7,7 @@
 //!
 //! Each packet carries one message, so that no container has to be remembered. Promises: whatever arrives, there is an answer
 //! or an error; a message is taken once; a request is sent again when the server has refused it for its number or its salt
-//! (up to [`MOST_SENDINGS`] times), and otherwise never.
+//! (up to `MOST_SENDINGS` times), and otherwise never.
 
 use crate::answer::{Answer, bytes_within};
 use crate::gzip;
