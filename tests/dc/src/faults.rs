@@ -19,7 +19,7 @@ pub struct Faults {
     pub kill_every: Option<u64>,
     /// Every so many requests for a part, the answer is damaged.
     pub corrupt_every: Option<(u64, Corruption)>,
-    /// Every so many requests for a part, all file references expire, this request's included.
+    /// Every so many requests for a part that come with a reference in force, all references expire, this request's included.
     pub expire_every: Option<u64>,
     /// Every so many requests for a part, it is never answered.
     pub swallow_every: Option<u64>,

@@ -94,6 +94,8 @@ pub(crate) struct State {
     /// File references of earlier generations have expired.
     pub(crate) generation: u32,
     pub(crate) parts: u64,
+    /// Of these, since nothing else is to make references expire: those that came with a reference in force.
+    pub(crate) current_parts: u64,
     gatherings: BTreeMap<i32, Gathering>,
     waits: BTreeMap<i32, Instant>,
     last_msg_id: i64,
@@ -115,6 +117,7 @@ impl State {
             exported: BTreeMap::new(),
             generation: 1,
             parts: 0,
+            current_parts: 0,
             gatherings: BTreeMap::new(),
             waits: BTreeMap::new(),
             last_msg_id: 0,

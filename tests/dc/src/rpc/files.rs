@@ -34,8 +34,11 @@ impl State {
         if self.gathers(from) {
             return Reply::Later;
         }
-        if is_turn(self.faults.expire_every, self.parts) {
-            self.generation += 1;
+        if self.is_current(request) {
+            self.current_parts += 1;
+            if is_turn(self.faults.expire_every, self.current_parts) {
+                self.generation += 1;
+            }
         }
         if is_turn(self.faults.kill_every, self.parts) {
             return Reply::Kill;
@@ -62,6 +65,16 @@ impl State {
             Ok(bytes) => Reply::Part(bytes, damage.map(|(_, how)| how)),
             Err((code, words)) => Reply::PartError(code, words),
         }
+    }
+
+    /// Whether the request's file reference has not expired.
+    fn is_current(&self, request: &f::upload::GetFile) -> bool {
+        let (id, reference) = match &request.location {
+            enums::InputFileLocation::InputDocumentFileLocation(at) => (at.id, &at.file_reference),
+            enums::InputFileLocation::InputPhotoFileLocation(at) => (at.id, &at.file_reference),
+            _ => return false,
+        };
+        *reference == schema::reference(id, self.generation)
     }
 
     fn read_part(&mut self, from: &From, request: &f::upload::GetFile, damage: Option<Corruption>) -> Answer {
