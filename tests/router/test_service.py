@@ -153,6 +153,20 @@ class Service(unittest.TestCase):
                 self.option(change)
                 self.assert_restarts()
 
+    def test_a_refused_configuration_ends_no_daemon(self):
+        self.router.service("start")
+        program = self.router.path("/usr/sbin/mtrelay")
+        good = program.read_text()
+        program.write_text('#!/bin/sh\n[ "$1 $2 $3" = "check -c /var/etc/mtrelay/mtrelay.uci" ] && exit 2\n')
+        self.option("option drain_timeout 'x'\n\toption fwmark '1'")
+        calls = self.router.service("reload")
+        self.assertFalse([call for call in calls if call[0] == "ubus"])
+        self.assertEqual(self.parameter(calls, "file"), [EXPORT])
+        # It is still known what the running one was started with.
+        program.write_text(good)
+        self.option("option fwmark '1'")
+        self.assert_restarts()
+
     def test_another_high_port_does_not_restart(self):
         self.router.service("start")
         self.option("list listen '0.0.0.0:9443'")
