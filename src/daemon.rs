@@ -113,7 +113,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
     let (source, config, warnings) = load(run.config.as_deref())?;
     let level = log_level(&config, run.verbose);
     let target = if run.syslog {
-        Target::Syslog
+        Target::Syslog("mtrelay")
     } else {
         Target::Stderr
     };

@@ -19,8 +19,8 @@ use syslog::{Facility, LogFormat, Severity};
 pub enum Target {
     /// To stderr: `level message`.
     Stderr,
-    /// To syslogd; to stderr as long as there has not been one.
-    Syslog,
+    /// To syslogd, under this name; to stderr as long as there has not been one.
+    Syslog(&'static str),
 }
 
 const SYSLOG_PATH: &str = "/dev/log";
@@ -38,7 +38,10 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// Takes over the log facade. Works once in a process.
 pub fn init(target: Target, level: LevelFilter) -> Result<(), SetLoggerError> {
-    let socket = (target == Target::Syslog).then(|| Socket::new(Path::new(SYSLOG_PATH)));
+    let socket = match target {
+        Target::Stderr => None,
+        Target::Syslog(ident) => Some(Socket::new(Path::new(SYSLOG_PATH), ident)),
+    };
     log::set_logger(LOGGER.get_or_init(|| Logger::new(Sink::new(socket, Box::new(Stdio::err())))))?;
     set_level(level);
     Ok(())
@@ -226,8 +229,9 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(path: &Path) -> Socket {
+    fn new(path: &Path, ident: &'static str) -> Socket {
         let format = Rfc3164 {
+            ident,
             pid: std::process::id(),
         };
         Socket {
@@ -291,6 +295,7 @@ impl Socket {
 /// `<30>Nov 21 07:02:09 mtrelay[123]: message`, the time in UTC. The syslog crate's own formatter writes the same, but brings
 /// the `time` crate with it, whose format parser runs for each line and takes more room than the relay's sessions.
 struct Rfc3164 {
+    ident: &'static str,
     pid: u32,
 }
 
@@ -304,10 +309,10 @@ impl LogFormat<(u64, &str)> for Rfc3164 {
         let priority = Facility::LOG_DAEMON as u8 | severity as u8;
         let (month, day) = month_and_day(unix / 86_400);
         let (hour, minute, second) = (unix / 3600 % 24, unix / 60 % 60, unix % 60);
-        let pid = self.pid;
+        let Rfc3164 { ident, pid } = self;
         write!(
             to,
-            "<{priority}>{month} {day:2} {hour:02}:{minute:02}:{second:02} mtrelay[{pid}]: {message}"
+            "<{priority}>{month} {day:2} {hour:02}:{minute:02}:{second:02} {ident}[{pid}]: {message}"
         )
         .map_err(syslog::Error::Write)
     }
@@ -406,7 +411,7 @@ mod tests {
         Some(String::from_utf8(buffer[..len].to_vec()).unwrap())
     }
 
-    /// What stands after `mtrelay[pid]: `.
+    /// What stands after `ident[pid]: `.
     fn message(syslogd: &UnixDatagram) -> Option<String> {
         let line = received(syslogd)?;
         Some(line.split_once("]: ").unwrap().1.to_owned())
@@ -420,7 +425,10 @@ mod tests {
     fn to_syslog(directory: &Directory) -> (Sink, Memory) {
         let memory = Memory::default();
         (
-            Sink::new(Some(Socket::new(&directory.socket())), Box::new(memory.clone())),
+            Sink::new(
+                Some(Socket::new(&directory.socket(), "relay-test")),
+                Box::new(memory.clone()),
+            ),
             memory,
         )
     }
@@ -486,7 +494,7 @@ mod tests {
                 shape.is_ascii() && [" 00 00:00:00", "  0 00:00:00"].contains(&&shape[3..]),
                 "{time}"
             );
-            assert_eq!(rest, format!(" mtrelay[{}]: a\\nb", std::process::id()));
+            assert_eq!(rest, format!(" relay-test[{}]: a\\nb", std::process::id()));
         }
         assert_eq!(memory.text(), "");
     }

@@ -93,7 +93,7 @@ fn run(command: Command) -> Result<u8, u8> {
         }
         Command::Serve(args) => {
             let target = if args.syslog {
-                Target::Syslog
+                Target::Syslog("mtfetch")
             } else {
                 Target::Stderr
             };
