@@ -17,7 +17,7 @@ SECONDS ?= 15
 
 DURATION ?= 60
 
-.PHONY: help run cross package shares memory instructions test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
+.PHONY: help run cross package feed-size shares memory instructions test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ dialing: ## how long sessions wait at bad addresses, as the table of docs/dialin
 
 test-slow: ## what the kernel takes minutes for: a DC that vanishes without a word (needs root)
 	MTRELAY_TEST_PATIENCE=20 $(CARGO) test --test it -- --ignored --exact netns::a_dc_that_vanishes_ends_its_session_as_dc_timeout
+
+feed-size: ## how large the relay is with the flags of OpenWrt's own build system, into docs/size.md; TARGET as with cross
+	$(PYTHON) openwrt/build/feed.py --target '$(TARGET)'
 
 shares: ## each dependency's part of the mipsel binary, into docs/size.md
 	$(PYTHON) openwrt/build/shares.py
