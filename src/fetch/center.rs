@@ -213,9 +213,9 @@ impl Center {
         self.changed.ring();
     }
 
-    /// Whether an answer that was asked for so long ago on this connection should be asked for on another one, too.
-    pub(crate) fn is_late(&self, line: usize, since: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(since) > self.pace.borrow().late_after(line)
+    /// When an answer of so many bytes that was asked for on this connection is so late that another one should be asked, too.
+    pub(crate) fn late_at(&self, line: usize, since: Instant, bytes: u64) -> Option<Instant> {
+        self.pace.borrow().late_at(line, since, bytes)
     }
 
     /// How many connections there may be.

@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 
 /// So many failures in a row, without a part between, and it is given up.
 const MOST_STRIKES: u32 = 8;
-/// How often somebody looks whether a part is so late that it should be asked for a second time.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// After an error of the server's own.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -108,12 +106,16 @@ async fn drive(work: Rc<Work>) {
         if work.failure.borrow().is_some() || work.window.borrow().is_done() {
             return;
         }
-        let twin = work.wants_twin();
+        let late_at = work.late_at();
+        let twin = late_at.is_some_and(|at| at <= clock::now());
         if work.holds.get() > 0 || !(twin || work.window.borrow().has_request()) {
-            let look = async {
-                Timer::after(LOOK_EVERY).await;
+            let late = async {
+                match late_at.filter(|_| !twin) {
+                    Some(at) => Timer::at(at).await,
+                    None => Timer::never().await,
+                };
             };
-            changed.or(look).await;
+            changed.or(late).await;
             continue;
         }
         let center = work.telegram.center(work.dc.get());
@@ -125,10 +127,10 @@ async fn drive(work: Rc<Work>) {
         if work.holds.get() > 0 || work.dc.get() != center.dc {
             continue;
         }
-        let request = work.window.borrow_mut().poll_request();
-        let request = match request {
-            None if work.wants_twin() => work.window.borrow_mut().poll_twin(),
-            request => request,
+        let twin = work.late_at().is_some_and(|at| at <= clock::now());
+        let request = match twin {
+            true => work.window.borrow_mut().poll_twin(),
+            false => work.window.borrow_mut().poll_request(),
         };
         let Some(request) = request else { continue };
         let begun = (clock::now(), leave.line());
@@ -264,15 +266,12 @@ impl Work {
         self.fail(FetchError::Refused(message.into()));
     }
 
-    /// Whether the reader has waited long for a part that is under way, and there is another connection to ask on.
-    fn wants_twin(&self) -> bool {
-        let now = clock::now();
-        let window = self.window.borrow();
+    /// From when on the part for which the reader waits should be asked for a second time, if it is under way once.
+    fn late_at(&self) -> Option<Instant> {
+        let request = self.window.borrow().awaited()?;
+        let (since, line) = *self.under_way.borrow().get(&request)?;
         let center = self.telegram.center(self.dc.get());
-        let late = |(request, (since, line)): (&Request, &(Instant, usize))| {
-            window.is_next(*request) && center.is_late(*line, *since, now)
-        };
-        window.may_twin() && self.under_way.borrow().iter().any(late)
+        center.late_at(line, since, request.limit.into())
     }
 
     /// Something went wrong that may go right the next time.

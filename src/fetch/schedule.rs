@@ -5,4 +5,6 @@
 //! asks takes the permit first and the request after it, so that a permit is never held by somebody who waits for another.
 
 pub mod pace;
+#[cfg(test)]
+mod tests;
 pub mod window;

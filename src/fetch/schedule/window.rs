@@ -83,9 +83,10 @@ impl Window {
         }
     }
 
-    /// So many connections share the window: each should have two parts in it, one under way and one asked for.
+    /// So many connections share the window: each should have as many parts in it as there are connections. The more there
+    /// are, the more often one of them is late with the part that the reader waits for; then the others must not run dry.
     pub fn set_connections(&mut self, connections: usize) {
-        let share = MOST_AHEAD / (2 * connections.max(1) as u64);
+        let share = MOST_AHEAD / (connections.max(1) as u64).saturating_pow(2);
         let share = u32::try_from(share).unwrap_or(LARGEST_PART);
         // Rounded down to a power of two.
         self.largest = (1 << share.max(1).ilog2()).clamp(FIRST_PART, LARGEST_PART);
@@ -112,28 +113,18 @@ impl Window {
         Some(request)
     }
 
-    /// The request for which the reader waits, a second time: for another connection, when the first one is slow. Nothing
-    /// if it is not under way, or twice already.
+    /// The request for which the reader waits, if it is under way once.
+    #[must_use]
+    pub fn awaited(&self) -> Option<Request> {
+        let (request, copies) = self.under_way.iter().next()?;
+        (*copies == 1 && request.offset == self.next).then_some(*request)
+    }
+
+    /// The same request a second time: for another connection, when the first one is slow.
     pub fn poll_twin(&mut self) -> Option<Request> {
-        let (request, copies) = self.under_way.iter_mut().next()?;
-        if *copies != 1 || request.offset != self.next {
-            return None;
-        }
-        *copies += 1;
-        Some(*request)
-    }
-
-    /// Whether [`Window::poll_twin`] has one.
-    #[must_use]
-    pub fn may_twin(&self) -> bool {
-        let first = self.under_way.iter().next();
-        first.is_some_and(|(request, copies)| *copies == 1 && request.offset == self.next)
-    }
-
-    /// Whether the reader waits for just this one.
-    #[must_use]
-    pub fn is_next(&self, request: Request) -> bool {
-        self.next == request.offset
+        let request = self.awaited()?;
+        *self.under_way.entry(request).or_default() += 1;
+        Some(request)
     }
 
     /// An answer has come.
@@ -372,10 +363,10 @@ mod tests {
             .map(|request| request.limit >> 10)
             .collect();
         assert_eq!(limits, [64, 64, 128, 256, 512, 512, 512]);
-        window.set_connections(4);
-        assert_eq!(window.largest, 256 << 10);
-        window.set_connections(8);
-        assert_eq!(window.largest, 128 << 10);
+        for (connections, largest) in [(1, 512), (2, 512), (3, 128), (4, 128), (5, 64), (8, 64)] {
+            window.set_connections(connections);
+            assert_eq!(window.largest, largest << 10, "{connections} connections");
+        }
     }
 
     #[test]

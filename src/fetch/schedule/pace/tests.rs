@@ -1,0 +1,250 @@
+use super::line::{Line, TRY_AGAIN};
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn start() -> Instant {
+    mtrelay::sys::clock::now()
+}
+
+fn open(lines: usize) -> Pace {
+    let mut pace = Pace::new(lines);
+    (0..lines).for_each(|line| pace.handle_opened(line));
+    pace
+}
+
+fn take(pace: &mut Pace, now: Instant) -> Vec<Permit> {
+    let next = || match pace.poll_permit(now) {
+        Grant::Go(permit) => Some(permit),
+        Grant::Wait(_) => None,
+    };
+    std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn what_is_allowed_grows_with_answers() {
+    let (mut pace, mut now) = (open(2), start());
+    assert_eq!(take(&mut pace, now).len(), 4);
+    let mut pace = open(2);
+    for _ in 0..100 {
+        let permits = take(&mut pace, now);
+        now += 100 * MS;
+        permits
+            .iter()
+            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
+    }
+    let permits = take(&mut pace, now);
+    assert_eq!(permits.len(), 16);
+    assert_eq!(permits.iter().filter(|permit| permit.line == 0).count(), 8);
+}
+
+#[test]
+fn slow_answers_shrink_it() {
+    let (mut pace, mut now) = (open(1), start());
+    let mut round = |pace: &mut Pace, took: Duration| {
+        let permits = take(pace, now);
+        now += took;
+        permits
+            .iter()
+            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
+        permits.len()
+    };
+    for _ in 0..50 {
+        round(&mut pace, 200 * MS);
+    }
+    assert_eq!(round(&mut pace, 200 * MS), 8);
+    round(&mut pace, 5000 * MS);
+    assert!(round(&mut pace, 200 * MS) < 8);
+}
+
+#[test]
+fn a_wait_holds_for_all_lines_and_halves_what_is_allowed_once() {
+    let (mut pace, mut now) = (open(4), start());
+    let permits = take(&mut pace, now);
+    assert_eq!(permits.len(), 8);
+    for (permit, secs) in permits.iter().zip([3, 2, 5, 1, 1, 1, 1, 1]) {
+        pace.handle_wait(Duration::from_secs(secs), 250 * MS, now);
+        pace.handle_failed(permit);
+    }
+    let until = now + 5250 * MS;
+    assert_eq!(pace.poll_permit(now), Grant::Wait(Some(until)));
+    assert_eq!(pace.poll_permit(until - MS), Grant::Wait(Some(until)));
+    now = until;
+    assert_eq!(take(&mut pace, now).len(), 4);
+    // Down to one, and never to none.
+    for _ in 0..10 {
+        pace.handle_wait(Duration::from_secs(1), Duration::ZERO, now);
+        now += Duration::from_secs(1);
+    }
+    let mut pace_at_one = pace;
+    pace_at_one.lines.iter_mut().for_each(|line| line.under_way = 0);
+    assert_eq!(take(&mut pace_at_one, now).len(), 1);
+}
+
+#[test]
+fn after_a_slow_answer_growth_is_careful() {
+    let (mut pace, mut now) = (open(1), start());
+    let mut round = |pace: &mut Pace, took: Duration| {
+        let permits = take(pace, now);
+        now += took;
+        permits
+            .iter()
+            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
+        permits.len()
+    };
+    // Every answer makes one more, until one is slow; then as many as are allowed make one.
+    let counts: Vec<usize> = [100, 100, 5000, 100, 100, 100, 100]
+        .iter()
+        .map(|took| round(&mut pace, *took * MS))
+        .collect();
+    assert_eq!(counts[..3], [2, 4, 8]);
+    assert!(counts[3] <= 4, "{counts:?}");
+    let grown = counts[3..].windows(2).all(|pair| pair[1] - pair[0] <= 1);
+    assert!(grown, "{counts:?}");
+}
+
+/// Answers of one line after another, each in its time, for a while.
+fn work(pace: &mut Pace, now: &mut Instant, took: [Duration; 2], rounds: usize) -> [usize; 2] {
+    let mut under_way: Vec<(Instant, Permit)> = Vec::new();
+    let mut free = [*now; 2];
+    let mut counts = [0; 2];
+    for _ in 0..rounds {
+        for permit in take(pace, *now) {
+            counts[permit.line] += 1;
+            free[permit.line] = free[permit.line].max(*now) + took[permit.line];
+            under_way.push((free[permit.line], permit));
+        }
+        under_way.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let (at, permit) = under_way.pop().expect("something is under way");
+        *now = at;
+        pace.handle_answer(&permit, 1 << 18, at);
+    }
+    for (_, permit) in under_way {
+        pace.handle_failed(&permit);
+    }
+    counts
+}
+
+#[test]
+fn load_moves_off_a_slow_line_and_comes_back_to_try() {
+    let (mut pace, mut now) = (open(2), start());
+    work(&mut pace, &mut now, [100 * MS, 3000 * MS], 60);
+    let counts = work(&mut pace, &mut now, [100 * MS, 3000 * MS], 60);
+    assert!(counts[1] <= 1, "{counts:?}");
+    // It gets one to show whether it has recovered, and more if it has.
+    now += TRY_AGAIN;
+    assert!(take(&mut pace, now).iter().any(|permit| permit.line == 1));
+    let mut pace = open(2);
+    work(&mut pace, &mut now, [100 * MS, 3000 * MS], 60);
+    now += TRY_AGAIN;
+    work(&mut pace, &mut now, [100 * MS; 2], 200);
+    let counts = work(&mut pace, &mut now, [100 * MS; 2], 60);
+    assert!(counts[1] >= 20, "{counts:?}");
+}
+
+#[test]
+fn lines_share_by_their_speed() {
+    let (mut pace, mut now) = (open(2), start());
+    work(&mut pace, &mut now, [100 * MS; 2], 60);
+    let counts = work(&mut pace, &mut now, [100 * MS; 2], 60);
+    assert!(counts[0].abs_diff(counts[1]) <= 6, "{counts:?}");
+    let counts = work(&mut pace, &mut now, [100 * MS, 200 * MS], 300);
+    assert!((150..=250).contains(&counts[0]), "{counts:?}");
+}
+
+#[test]
+fn answers_that_arrive_together_do_not_make_a_line_look_fast() {
+    let (begun, latency) = (start(), 50 * MS);
+    let rate = |together: u32| {
+        let mut line = Line::new();
+        line.open();
+        for turn in 1..=100 {
+            line.begin(begun + (turn - 1) * 100 * MS);
+            if turn % together == 0 {
+                for answer in (0..together).rev() {
+                    let since = begun + (turn - answer - 1) * 100 * MS;
+                    line.end(1 << 18, since, latency, begun + turn * 100 * MS);
+                }
+            }
+        }
+        line.rate.expect("ten seconds are enough")
+    };
+    let (single, pairs) = (rate(1), rate(2));
+    assert!(
+        pairs <= single * 2 && pairs >= single / 2,
+        "{single} and {pairs} B/s"
+    );
+}
+
+#[test]
+fn a_line_that_falls_silent_gets_nothing_more() {
+    let (mut pace, mut now) = (open(2), start());
+    work(&mut pace, &mut now, [100 * MS; 2], 60);
+    let stuck: Vec<Permit> = take(&mut pace, now);
+    let (stuck, others): (Vec<_>, Vec<_>) = stuck.into_iter().partition(|permit| permit.line == 1);
+    assert!(!stuck.is_empty());
+    now += 100 * MS;
+    others
+        .iter()
+        .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
+    now += 900 * MS;
+    assert!(take(&mut pace, now).iter().all(|permit| permit.line == 0));
+}
+
+#[test]
+fn what_is_late_is_told_by_the_best_line() {
+    let (mut pace, mut now) = (open(2), start());
+    assert_eq!(pace.late_at(0, now, 1 << 18), Some(now + Duration::from_secs(2)));
+    work(&mut pace, &mut now, [100 * MS; 2], 60);
+    let sent = now;
+    let permits = take(&mut pace, now);
+    assert!(permits.iter().any(|permit| permit.line == 0));
+    let late = |pace: &Pace| pace.late_at(0, sent, 1 << 18).expect("a time") - sent;
+    let soon = late(&pace);
+    assert!(soon > 300 * MS && soon < 600 * MS, "{soon:?}");
+    // An answer on the same line shows that it is at work.
+    let first = permits.iter().find(|permit| permit.line == 0).expect("one");
+    now += 100 * MS;
+    pace.handle_answer(first, 1 << 18, now);
+    assert!(late(&pace) > soon);
+    // Alone, nobody would be quicker.
+    pace.handle_closed(1);
+    assert_eq!(late(&pace), pace.patience(0));
+}
+
+#[test]
+fn the_next_line_is_wanted_as_soon_as_the_open_ones_have_two_requests() {
+    let (mut pace, mut now) = (Pace::new(2), start());
+    assert!(pace.wants_line());
+    pace.handle_opened(0);
+    for _ in 0..50 {
+        let permits = take(&mut pace, now);
+        now += 100 * MS;
+        permits
+            .iter()
+            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
+    }
+    assert!(!pace.wants_line());
+    for wanted in [false, true, true] {
+        assert!(matches!(pace.poll_permit(now), Grant::Go(_)));
+        assert_eq!(pace.wants_line(), wanted);
+    }
+    pace.handle_opened(1);
+    assert!(!pace.wants_line());
+}
+
+#[test]
+fn permits_of_a_lost_connection_mean_nothing() {
+    let (mut pace, now) = (open(2), start());
+    let permits = take(&mut pace, now);
+    pace.handle_closed(0);
+    assert!(take(&mut pace, now).is_empty());
+    pace.handle_opened(0);
+    assert_eq!(take(&mut pace, now).len(), 2);
+    permits
+        .iter()
+        .filter(|permit| permit.line == 0)
+        .for_each(|permit| pace.handle_failed(permit));
+    assert!(take(&mut pace, now).is_empty());
+    assert!(!pace.wants_line());
+}

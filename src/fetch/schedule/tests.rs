@@ -1,0 +1,233 @@
+//! Pace and window together, against connections of a known speed, in a time of the test's own: what a schedule is worth,
+//! without a machine that may be busy.
+
+use super::pace::{Grant, Pace, Permit};
+use super::window::{Request, Window};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1 << 20;
+const MS: Duration = Duration::from_millis(1);
+/// A round trip.
+const LATENCY: Duration = Duration::from_millis(60);
+/// Bytes a second of a good connection.
+const RATE: u64 = 2_000_000;
+
+/// Connections to a data centre.
+struct Lines {
+    latency: Duration,
+    /// Bytes a second of each.
+    rates: Vec<u64>,
+    /// From then on this one has another speed; with 0 it says nothing more.
+    change: Option<(Duration, usize, u64)>,
+}
+
+impl Lines {
+    fn equal(count: usize) -> Lines {
+        Lines {
+            latency: LATENCY,
+            rates: vec![RATE; count],
+            change: None,
+        }
+    }
+
+    fn rate(&self, line: usize, at: Duration) -> u64 {
+        match self.change {
+            Some((from, changed, rate)) if changed == line && at >= from => rate,
+            _ => self.rates[line],
+        }
+    }
+}
+
+/// A download under way.
+struct Race<'a> {
+    lines: &'a Lines,
+    begun: Instant,
+    now: Instant,
+    pace: Pace,
+    window: Window,
+    open: usize,
+    /// When the next connection is open.
+    opening: Option<Instant>,
+    /// When each connection has sent what it has to send.
+    free: Vec<Instant>,
+    /// Answers to come.
+    coming: Vec<(Instant, Permit, Request)>,
+    under_way: BTreeMap<Request, (Instant, usize)>,
+    asked: u64,
+    draw: u64,
+}
+
+/// How long a file of that size takes, and how many of its bytes were asked for.
+fn race(lines: &Lines, size: u64) -> (Duration, u64) {
+    let begun = mtrelay::sys::clock::now();
+    let mut window = Window::new(size, 0..size);
+    window.set_connections(lines.rates.len());
+    let mut race = Race {
+        lines,
+        begun,
+        now: begun,
+        pace: Pace::new(lines.rates.len()),
+        window,
+        open: 0,
+        opening: Some(begun),
+        free: vec![begun; lines.rates.len()],
+        coming: Vec::new(),
+        under_way: BTreeMap::new(),
+        asked: 0,
+        draw: 1,
+    };
+    while !race.window.is_done() {
+        race.ask();
+        race.pass();
+        while race.window.poll_bytes().is_some() {}
+        assert!(race.now - begun < Duration::from_secs(600), "it does not end");
+    }
+    (race.now - begun, race.asked)
+}
+
+impl Race<'_> {
+    fn late_at(&self) -> Option<Instant> {
+        let request = self.window.awaited()?;
+        let (since, line) = *self.under_way.get(&request)?;
+        self.pace.late_at(line, since, request.limit.into())
+    }
+
+    /// Sends what may be sent now.
+    fn ask(&mut self) {
+        loop {
+            let twin = self.late_at().is_some_and(|at| at <= self.now);
+            let wanted = twin || self.window.has_request();
+            let grant = if wanted {
+                self.pace.poll_permit(self.now)
+            } else {
+                Grant::Wait(None)
+            };
+            if wanted && self.pace.wants_line() && self.open < self.lines.rates.len() {
+                self.opening.get_or_insert(self.now + self.lines.latency);
+            }
+            let Grant::Go(permit) = grant else { return };
+            let request = if twin {
+                self.window.poll_twin()
+            } else {
+                self.window.poll_request()
+            };
+            let request = request.expect("there is one");
+            self.asked += u64::from(request.limit);
+            self.under_way.insert(request, (self.now, permit.line));
+            let due = (self.now + self.lines.latency + self.jitter()).max(self.free[permit.line]);
+            let rate = self.lines.rate(permit.line, due - self.begun);
+            let takes = match rate {
+                0 => Duration::from_secs(3600),
+                rate => Duration::from_secs_f64(f64::from(request.limit) / rate as f64),
+            };
+            self.free[permit.line] = due + takes;
+            self.coming.push((due + takes, permit, request));
+        }
+    }
+
+    /// Up to a third of the latency more, another time each.
+    fn jitter(&mut self) -> Duration {
+        self.draw = self
+            .draw
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        self.lines.latency * (self.draw >> 48) as u32 / (3 << 16)
+    }
+
+    /// Lets the time pass until something happens.
+    fn pass(&mut self) {
+        let next = self.coming.iter().map(|(at, ..)| *at).min();
+        let late = self.late_at().filter(|at| *at > self.now);
+        let until = next.into_iter().chain(late).chain(self.opening).min();
+        self.now = until.expect("something is to come");
+        if self.opening == Some(self.now) {
+            self.opening = None;
+            self.pace.handle_opened(self.open);
+            self.open += 1;
+        }
+        while let Some(at) = self.coming.iter().position(|(at, ..)| *at == self.now) {
+            let (_, permit, request) = self.coming.swap_remove(at);
+            self.under_way.remove(&request);
+            let len = request.limit as usize;
+            self.window.handle_part(request, vec![0; len]).expect("all of it");
+            self.pace.handle_answer(&permit, len, self.now);
+        }
+    }
+}
+
+#[test]
+fn four_connections_are_almost_four_times_as_fast_as_one() {
+    for (latency, rate) in [(60, RATE), (20, 5_000_000), (180, 1_000_000)] {
+        let took = |count, size| {
+            let lines = Lines {
+                latency: latency * MS,
+                rates: vec![rate; count],
+                change: None,
+            };
+            race(&lines, size).0.as_secs_f64()
+        };
+        // Opening the four takes a larger part of a small file.
+        for (size, least) in [(16, 3.3), (32, 3.5), (64, 3.7)] {
+            let times = took(1, size * MIB) / took(4, size * MIB);
+            assert!(times >= least, "{latency} ms, {size} MiB: {times:.2} times");
+        }
+        let cap = 64.0 * MIB as f64 / (4.0 * rate as f64);
+        let of_the_cap = cap / took(4, 64 * MIB);
+        assert!(of_the_cap >= 0.93, "{latency} ms: {of_the_cap:.2} of the cap");
+    }
+}
+
+#[test]
+fn nothing_is_asked_for_twice_while_all_goes_well() {
+    for count in [1, 2, 3, 4, 8] {
+        let (_, asked) = race(&Lines::equal(count), 32 * MIB);
+        assert_eq!(asked, 32 * MIB, "{count} connections");
+    }
+}
+
+#[test]
+fn a_slow_connection_does_not_hold_up_the_others() {
+    // As long as three would take, and a little.
+    let three = race(&Lines::equal(3), 32 * MIB).0;
+    for place in [0, 1, 3] {
+        for part in [10, 50] {
+            let mut lines = Lines::equal(4);
+            lines.rates[place] = RATE / part;
+            let (took, asked) = race(&lines, 32 * MIB);
+            assert!(
+                took < three + 1500 * MS,
+                "place {place}, 1/{part}: {took:?}, three: {three:?}"
+            );
+            assert!(asked < 34 * MIB, "{asked}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_becomes_slow_or_silent_costs_a_second() {
+    let three = race(&Lines::equal(3), 32 * MIB).0;
+    for rate in [RATE / 10, RATE / 50, 0] {
+        let change = Some((1000 * MS, 1, rate));
+        let lines = Lines {
+            change,
+            ..Lines::equal(4)
+        };
+        let (took, asked) = race(&lines, 32 * MIB);
+        assert!(took < three + 1000 * MS, "{rate} B/s: {took:?}, three: {three:?}");
+        assert!(asked < 34 * MIB, "{asked}");
+    }
+}
+
+#[test]
+fn connections_of_different_speed_add_up() {
+    for slow in [RATE / 2, RATE / 4] {
+        let lines = Lines {
+            rates: vec![RATE, slow, RATE, RATE],
+            ..Lines::equal(4)
+        };
+        let cap = Duration::from_secs_f64(32.0 * MIB as f64 / (3 * RATE + slow) as f64);
+        let took = race(&lines, 32 * MIB).0;
+        assert!(took < cap + 1000 * MS, "{slow} B/s: {took:?} of {cap:?}");
+    }
+}
