@@ -197,8 +197,8 @@ impl Center {
         }
         let _one = self.opening.lock().await;
         owner.change_key(self.dc, |key| key.authorized = false);
-        let connection = self.open_line().await.map_err(fetch_error)?;
-        owner.authorize(self, &connection).await.map_err(fetch_error)
+        let authorized = owner.authorize(self.dc, self.open_line()).await;
+        authorized.map(drop).map_err(fetch_error)
     }
 
     /// Closes all connections.
@@ -270,11 +270,10 @@ impl Center {
         if who == As::Account && owner.home() == self.dc && !owner.is_authorized(self.dc) {
             return Err(unregistered());
         }
-        let connection = self.open_line().await?;
         if who == As::Account && !owner.is_authorized(self.dc) {
-            owner.authorize(self, &connection).await?;
+            return owner.authorize(self.dc, self.open_line()).await;
         }
-        Ok(connection)
+        self.open_line().await
     }
 
     /// Opens one more connection in the background if that would help, or tells why there is none.

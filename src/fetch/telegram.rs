@@ -12,8 +12,10 @@ use grammers_tl_types::{LAYER, Serializable as _, enums, functions};
 use mtrelay::dial::Dialer;
 use mtrelay::sys::clock;
 use smol::LocalExecutor;
+use smol::future::try_zip;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -269,15 +271,16 @@ impl Inner {
         }
     }
 
-    /// Brings the account to a data centre that does not know it yet, over a connection to there.
+    /// Brings the account to a data centre that does not know it yet, over a connection to there that `opening` makes
+    /// meanwhile.
     pub(crate) async fn authorize(
         &self,
-        center: &Center,
-        connection: &Rc<Connection>,
-    ) -> Result<(), CallError> {
-        let export = functions::auth::ExportAuthorization { dc_id: center.dc };
+        dc: i32,
+        opening: impl Future<Output = Result<Rc<Connection>, CallError>>,
+    ) -> Result<Rc<Connection>, CallError> {
+        let export = functions::auth::ExportAuthorization { dc_id: dc }.to_bytes();
         // Boxed: the account's own data centre never comes here, so this does not go on for ever.
-        let exported = Box::pin(self.call(&export.to_bytes())).await?;
+        let (connection, exported) = try_zip(opening, Box::pin(self.call(&export))).await?;
         let wrong = |_| CallError::Wrong("the exported authorization is none".into());
         let enums::auth::ExportedAuthorization::Authorization(exported) = exported.decode().map_err(wrong)?;
         let import = functions::auth::ImportAuthorization {
@@ -286,8 +289,8 @@ impl Inner {
         };
         let answer = crate::way::within(Duration::from_secs(15), connection.call(&import.to_bytes())).await;
         answer.unwrap_or_else(|| Err(CallError::Lost("no answer came".into())))?;
-        self.change_key(center.dc, |key| key.authorized = true);
-        Ok(())
+        self.change_key(dc, |key| key.authorized = true);
+        Ok(connection)
     }
 
     /// What opens this file, as far as is known.
