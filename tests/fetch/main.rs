@@ -16,5 +16,7 @@ mod handshakes;
 mod login;
 mod memory;
 mod pace;
+mod place;
 mod program;
+mod serve;
 mod waits;

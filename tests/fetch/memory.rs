@@ -14,12 +14,16 @@ const MIB: u64 = 1 << 20;
 /// What the child is told: the addresses of the data centres 1 to 5, one after another.
 const ADDRESSES: &str = "MTFETCH_TEST_DCS";
 
-/// What the process has in memory of its own. Pages of the program itself come and go as the machine likes.
-fn anonymous_kib() -> u64 {
-    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").expect("Linux has it");
+/// What a process has in memory of its own. Pages of the program itself come and go as the machine likes.
+pub(crate) fn anonymous_kib_of(process: &str) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).expect("Linux has it");
     let line = rollup.lines().find(|line| line.starts_with("Anonymous:"));
     let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
     number.expect("a number of KiB")
+}
+
+fn anonymous_kib() -> u64 {
+    anonymous_kib_of("self")
 }
 
 /// Runs the ignored test of that name in a process of its own.

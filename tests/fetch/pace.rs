@@ -1,49 +1,73 @@
 //! How fast: several connections where one is bounded, few round trips before the first byte, load away from who is slow.
 
-use crate::client::{Setup, assert_no_violations, digest, direct, find, held_once, logged_in, ms, world};
+use crate::client::{Setup, assert_no_violations, digest, direct, find, logged_in, ms, world};
 use mtfetch::source::{Reader as _, Source as _};
 use mtproto_test_dc::Cluster;
+use mtproto_test_dc::thread::Thread;
 use mtproto_test_dc::world::File;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 const RATE: u32 = 2_000_000;
 
-/// Bytes a second over so many connections, each of which has 60 ms and 2 MB/s.
-fn speed(connections: usize, size: u64) -> f64 {
-    let file = File::document(1, 4, size);
-    let cluster = Cluster::start(world([file.clone()]));
-    let took = logged_in(
-        Setup::new(&cluster, direct(&cluster), connections),
-        async |telegram| {
-            let media = find(&telegram, 1).await;
-            cluster.faults(|faults| {
-                faults.latency = ms(60);
-                faults.rate = Some(RATE);
-            });
-            let begun = Instant::now();
-            let fetched = digest(&telegram, &media, 0..size).await.expect("the file comes");
-            assert_eq!(fetched.0, size);
-            begun.elapsed()
-        },
-    );
-    assert_no_violations(&cluster);
-    size as f64 / took.as_secs_f64()
+/// A measured speed.
+struct Speed {
+    /// Bytes a second.
+    rate: f64,
+    /// Which part of the time the client or the data centre waited for a processor.
+    starved: f64,
 }
 
-#[test]
-fn four_connections_are_more_than_three_times_as_fast_as_one() {
-    held_once("four connections against one", || {
-        let (one, four) = (speed(1, 8 * MIB), speed(4, 40 * MIB));
-        let times = four / one;
-        let of_the_cap = four / (4.0 * f64::from(RATE));
-        let seen = format!("{one:.0} and {four:.0} B/s: {times:.2} times, {of_the_cap:.2} of the cap");
-        if times >= 3.3 && of_the_cap > 0.8 {
-            Ok(())
-        } else {
-            Err(seen)
+/// The speed of so many connections, each of which has 60 ms and 2 MB/s.
+fn speed(connections: usize, size: u64) -> Speed {
+    let file = File::document(1, 4, size);
+    let cluster = Cluster::start(world([file.clone()]));
+    let setup = Setup::new(&cluster, direct(&cluster), connections);
+    let measured = logged_in(setup, async |telegram| {
+        let media = find(&telegram, 1).await;
+        digest(&telegram, &media, 0..4096).await.expect("it comes");
+        cluster.faults(|faults| {
+            faults.latency = ms(60);
+            faults.rate = Some(RATE);
+        });
+        let starved = || Thread::current().starved() + cluster.starved();
+        let (begun, starved_before) = (Instant::now(), starved());
+        let fetched = digest(&telegram, &media, 0..size).await.expect("the file comes");
+        assert_eq!(fetched.0, size);
+        let took = begun.elapsed().as_secs_f64();
+        let starved = starved().saturating_sub(starved_before);
+        Speed {
+            rate: size as f64 / took,
+            starved: starved.as_secs_f64() / took,
         }
     });
+    assert_no_violations(&cluster);
+    measured
+}
+
+/// That the schedule is worth it is proved in a time of the test's own, beside the schedule. Here it meets real sockets; a
+/// machine that has no time for it proves nothing, so such measurements do not count.
+#[test]
+fn four_connections_are_more_than_three_times_as_fast_as_one() {
+    let (mut slow, mut spoilt) = (Vec::new(), Vec::new());
+    while slow.len() < 3 && spoilt.len() < 4 {
+        let (one, four) = (speed(1, 16 * MIB), speed(4, 32 * MIB));
+        let times = four.rate / one.rate;
+        let of_the_cap = four.rate / (4.0 * f64::from(RATE));
+        if times >= 3.3 && of_the_cap > 0.8 {
+            return;
+        }
+        let starved = four.starved.max(one.starved);
+        let seen = format!("{times:.2} times, {of_the_cap:.2} of the cap, {starved:.2} of the time lost");
+        if starved > 0.02 { &mut spoilt } else { &mut slow }.push(seen);
+    }
+    assert!(slow.len() < 3, "{slow:?}, and on a busy machine {spoilt:?}");
+    // Past the test harness, which keeps to itself what tests print. No failure anywhere: it says nothing of the program.
+    let _ = writeln!(
+        std::io::stderr(),
+        "NOT MEASURED: the machine is too busy for speeds: {spoilt:?}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::faults::Faults;
 use crate::link::{Shared, lock, serve};
 use crate::rsa::PUBLIC_KEY_PEM;
 use crate::state::State;
+use crate::thread::Thread;
 use crate::world::World;
 use mtrelay_test_support::clock::Deadline;
 use smol::channel::{self, Sender};
@@ -14,7 +15,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct Cluster {
     addresses: BTreeMap<i32, SocketAddr>,
     stop: Sender<()>,
     thread: Option<JoinHandle<()>>,
+    starving: Arc<OnceLock<Thread>>,
 }
 
 impl Cluster {
@@ -56,7 +58,10 @@ impl Cluster {
         let state = Arc::new(Mutex::new(State::new(world, addresses.clone(), seed)));
         let (stop, stopped) = channel::bounded::<()>(1);
         let inner = Arc::clone(&state);
+        let starving = Arc::new(OnceLock::new());
+        let own = Arc::clone(&starving);
         let run = move || {
+            own.get_or_init(Thread::current);
             let executor = Rc::new(LocalExecutor::new());
             let spawner = Rc::downgrade(&executor);
             for (dc, listener) in listeners {
@@ -93,6 +98,7 @@ impl Cluster {
             addresses,
             stop,
             thread: Some(thread),
+            starving,
         })
     }
 
@@ -151,6 +157,12 @@ impl Cluster {
             );
             std::thread::sleep(TICK);
         }
+    }
+
+    /// How long the data centres have waited for a processor.
+    #[must_use]
+    pub fn starved(&self) -> Duration {
+        self.starving.get().map(Thread::starved).unwrap_or_default()
     }
 
     /// No file reference that was given until now is taken any more.

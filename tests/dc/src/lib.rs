@@ -15,6 +15,7 @@
 //! | `session`, `gzip` | ids, salts, containers, acknowledgements |
 //! | `rpc` | the methods of the API |
 //! | `srp` | the password's proof |
+//! | [`thread`] | what a busy machine takes from them |
 //! | [`envelope`] | single messages, for fuzz targets |
 //! | `state` | what all of them share |
 #![allow(
@@ -35,6 +36,7 @@ mod rsa;
 mod session;
 mod srp;
 mod state;
+pub mod thread;
 pub mod world;
 
 pub use cluster::Cluster;
