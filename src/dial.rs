@@ -24,6 +24,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
@@ -337,14 +338,13 @@ impl Dialer {
                         Some(until) => timer.set_at(until),
                         None => timer = Timer::never(),
                     }
-                    let Some(ready) = event(&open, &mut timer).await else {
+                    let Some((ready, outcome)) = event(&open, &mut timer).await else {
                         continue;
                     };
                     let now = clock::now();
                     let at = now.saturating_duration_since(begun).as_millis() as u64;
-                    let (address, connection) = &open[ready];
-                    let address = *address;
-                    match socket::outcome(connection.get_ref()) {
+                    let address = open[ready].0;
+                    match outcome {
                         Ok(()) => {
                             let rtt = race.handle_connected(address, now).unwrap_or_default();
                             log::debug!(
@@ -515,13 +515,30 @@ enum BeginError {
     Theirs(io::Error),
 }
 
-/// Waits until a socket has an outcome (which one is the answer) or the timer has fired.
-async fn event(open: &[(SocketAddr, Async<TcpStream>)], timer: &mut Timer) -> Option<usize> {
+/// Connects this socket, without any of what a [`Dialer`] knows.
+///
+/// # Errors
+/// As connect(2) and epoll_ctl(2).
+pub async fn connect(opened: OwnedFd, address: SocketAddr) -> io::Result<Async<TcpStream>> {
+    let connecting = Async::new_nonblocking(socket::connect(opened, address)?)?;
+    connecting
+        .write_with(|connecting| socket::outcome(connecting, address))
+        .await?;
+    Ok(connecting)
+}
+
+/// Waits until one of the attempts has ended (which one, and how) or the timer has fired.
+async fn event(
+    open: &[(SocketAddr, Async<TcpStream>)],
+    timer: &mut Timer,
+) -> Option<(usize, io::Result<()>)> {
     poll_fn(|context| {
-        for (at, (_, connection)) in open.iter().enumerate() {
-            // An error of the reactor shows in the outcome as well.
-            if connection.poll_writable(context).is_ready() {
-                return Poll::Ready(Some(at));
+        for (at, (address, connection)) in open.iter().enumerate() {
+            while connection.may_write(context).is_ready() {
+                match socket::outcome(connection.get_ref(), *address) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => connection.not_writable(),
+                    outcome => return Poll::Ready(Some((at, outcome))),
+                }
             }
         }
         Pin::new(&mut *timer).poll(context).map(|_| None)

@@ -166,13 +166,7 @@ async fn try_address(id: DcId, address: SocketAddr, options: &DialOptions) -> Tr
         }
         Ok(opened) => opened,
     };
-    let connecting = async {
-        let connecting = Async::new_nonblocking(socket::connect(opened, address)?)?;
-        connecting.writable().await?;
-        socket::outcome(connecting.get_ref())?;
-        Ok(connecting)
-    };
-    let connection = match within(timeout, connecting).await {
+    let connection = match within(timeout, dial::connect(opened, address)).await {
         Ok(connection) => connection,
         Err(error) => {
             tried.error = Some(dial::classify(&error).name());
@@ -261,14 +255,9 @@ async fn try_front(address: &str) -> FrontReport {
             .map_err(|error| io::Error::other(format!("does not resolve ({error})")))?;
         let mut last = io::Error::other("has no address");
         for address in addresses {
-            let connecting = async {
-                let opened = socket::open(address, None, None)?;
-                let connecting = Async::new_nonblocking(socket::connect(opened, address)?)?;
-                connecting.writable().await?;
-                socket::outcome(connecting.get_ref())
-            };
+            let connecting = async { dial::connect(socket::open(address, None, None)?, address).await };
             match within(FRONT_CONNECT_TIMEOUT, connecting).await {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(error) => {
                     last = io::Error::other(format!("does not answer ({})", dial::classify(&error)));
                 }

@@ -13,8 +13,7 @@ const BACKLOG: i32 = 1024;
 /// A peer that is silent for this long is asked whether it still lives: long enough for phones to sleep.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(600);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
-const KEEPALIVE_PROBES: u32 = 5;
-/// Unacknowledged bytes end a connection after this long (RFC 5482).
+/// Unacknowledged bytes end a connection after this long (RFC 5482), and an unanswered probe: their number no longer counts then.
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
 /// What rustix and libc do not know on every target.
 const SO_BUF_LOCK: libc::c_int = 72;
@@ -73,7 +72,7 @@ pub fn open(address: SocketAddr, bind_interface: Option<&str>, fwmark: Option<u3
     Ok(socket)
 }
 
-/// Begins to connect. The socket is writable when that has ended; [`outcome`] tells how.
+/// Begins to connect. The socket becomes writable when that has ended; [`outcome`] tells how.
 ///
 /// # Errors
 /// As connect(2), when the failure is known at once.
@@ -113,13 +112,16 @@ pub fn is_local(ip: std::net::IpAddr) -> bool {
     std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
 
-/// How an attempt to connect ended.
+/// How the attempt to connect to `address` ended. To ask for the same once more tells that, in one call.
 ///
 /// # Errors
-/// As connect(2).
-pub fn outcome(socket: &TcpStream) -> io::Result<()> {
-    match sockopt::socket_error(socket)? {
-        Ok(()) => Ok(()),
+/// As connect(2); `WouldBlock` when it has not ended yet.
+pub fn outcome(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
+    match net::connect(socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::ISCONN) => Ok(()),
+        Err(rustix::io::Errno::ALREADY | rustix::io::Errno::INPROGRESS) => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -135,7 +137,6 @@ fn tune_any(socket: impl AsFd + Copy) {
     let _ = sockopt::set_socket_keepalive(socket, true);
     let _ = sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE);
     let _ = sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL);
-    let _ = sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES);
     let _ = sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT.as_millis() as u32);
 }
 

@@ -1,6 +1,7 @@
 //! The client.
 
 use super::resp::{self, MAX_REPLY, Reply};
+use mtrelay::dial;
 use mtrelay::reactor::{Async, Timer};
 use mtrelay::sys::socket;
 use smol::future;
@@ -126,7 +127,8 @@ impl Server {
         let addresses = smol::unblock(move || place.to_socket_addrs().map(Vec::from_iter)).await?;
         let mut failure = ErrorKind::AddrNotAvailable.into();
         for address in addresses {
-            match connect(address).await {
+            let connecting = async { dial::connect(socket::open(address, None, None)?, address).await };
+            match connecting.await {
                 Ok(connection) => {
                     self.greet(&connection).await?;
                     return Ok(connection);
@@ -156,13 +158,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-async fn connect(address: SocketAddr) -> io::Result<Async<TcpStream>> {
-    let connection = Async::new_nonblocking(socket::connect(socket::open(address, None, None)?, address)?)?;
-    connection.writable().await?;
-    socket::outcome(connection.get_ref())?;
-    Ok(connection)
 }
 
 /// A command and its reply. Only one is ever on its way, so nothing may follow the reply.
