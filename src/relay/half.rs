@@ -42,10 +42,10 @@ const LONG_WAY: Duration = Duration::from_millis(5);
 /// something to send at each acknowledgement, however late we come with more.
 const WIDER: u32 = 32;
 /// Whoever has taken this much without reading it has little room left: three quarters of what one that never reads takes. One
-/// that still announces a window of this size is reading, and its sender's window begins to grow: over a long way it is later
-/// missed for several round trips.
+/// whose window takes this much more, besides what is on its way, is reading, and its sender's window begins to grow: over a long
+/// way it is later missed for several round trips.
 const GLANCE: usize = 96 * 1024;
-const WINDOW_OF_READERS: u32 = 60 * 1024;
+const WINDOW_OF_READERS: usize = 48 * 1024;
 /// What a sender may have on its way to a receiver that has stalled for a second.
 const STALLED_WINDOW: u32 = 64 * 1024;
 /// The part of what a receiver has taken without a wait that is recrypted for it at once: so much may have been in vain.
@@ -118,6 +118,8 @@ pub struct Flow<'a> {
     taken: usize,
     /// and that it took before, from one lack of room to the next.
     burst: usize,
+    /// So little was written so far that there is room without a look.
+    fresh: bool,
     way: Distance,
     /// Blocks that the next reading may fill.
     blocks: usize,
@@ -179,6 +181,7 @@ impl<'a> Flow<'a> {
             record: Record::default(),
             taken: 0,
             burst: 0,
+            fresh: true,
             way: Distance::Unknown,
             blocks: 1,
             line: None,
@@ -241,27 +244,30 @@ impl<'a> Flow<'a> {
         room
     }
 
-    /// Whether the receiver has room: for one that has proved itself, as far as is known; for others, by looking.
+    /// Whether the receiver has room: for one that has proved itself, as far as is known; for others, by looking. Where bytes
+    /// are copied, that is done once there are some.
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.is_trusted() {
-            self.half.to.may_write(context)
-        } else {
+        if self.splices() && self.has_to_look() {
             // An error shows in the writing as well.
             self.half.to.poll_writable(context).map(drop)
+        } else {
+            self.half.to.may_write(context)
         }
+    }
+
+    /// Whether the receiver may have no room although nobody has been told so.
+    fn has_to_look(&self) -> bool {
+        !self.fresh && !self.is_trusted()
     }
 
     fn is_proved(&self) -> bool {
         self.proof() >= PROOF
     }
 
-    /// What the receiver may be expected to take without a wait. A long way takes as much as its window, again and again, and has no
-    /// room between.
+    /// What the receiver may be expected to take without a wait. One that is slower than its sender takes as much as its window,
+    /// again and again, and has no room between.
     fn proof(&self) -> usize {
-        match self.way {
-            Distance::Far(_) => self.taken.max(self.burst / 2),
-            Distance::Near | Distance::Unknown => self.taken,
-        }
+        self.taken.max(self.burst / 2)
     }
 
     /// Whether the receiver has proved itself, and no harm is done if it disappoints.
@@ -286,10 +292,8 @@ impl<'a> Flow<'a> {
             PIECE
         } else if self.half.treatment.recrypt.is_some() {
             (self.proof() / AHEAD).min(TURN)
-        } else if let Distance::Far(_) = self.way {
-            self.proof().min(self.turn())
         } else {
-            self.turn()
+            self.proof().min(self.turn())
         }
     }
 
@@ -304,6 +308,7 @@ impl<'a> Flow<'a> {
 
     fn written(&mut self, len: usize, payload: usize) {
         self.taken = self.taken.saturating_add(len);
+        self.fresh &= self.taken <= PIECE;
         if !matches!(self.clamp, Clamp::Never) {
             self.give_way();
         }
@@ -315,7 +320,7 @@ impl<'a> Flow<'a> {
         let (from, to) = (self.half.from.get_ref(), self.half.to.get_ref());
         let is_proved = self.is_proved();
         let seems_to_read = || {
-            let has_room = |window| window >= WINDOW_OF_READERS;
+            let has_room = |window| window as usize >= socket::unacknowledged(to) + WINDOW_OF_READERS;
             self.taken >= GLANCE && socket::peer_window(to).is_some_and(has_room)
         };
         match self.clamp {
@@ -345,6 +350,7 @@ impl<'a> Flow<'a> {
         socket::clamp_window(self.half.from.get_ref(), STALLED_WINDOW);
         self.clamp = Clamp::On;
         (self.taken, self.burst) = (0, 0);
+        self.fresh = false;
         if let Distance::Far(narrow) = self.way {
             socket::set_notsent_lowat(self.half.to.get_ref(), narrow);
         }
@@ -361,6 +367,7 @@ impl<'a> Flow<'a> {
     /// The receiver took less than there was.
     fn full(&mut self) {
         self.burst = std::mem::take(&mut self.taken);
+        self.fresh = false;
         self.half.to.not_writable();
     }
 

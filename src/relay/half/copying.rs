@@ -6,7 +6,7 @@
 
 use super::{Flow, HalfEnd, Moved, Record, TURN};
 use crate::pool::Block;
-use crate::sys::splice;
+use crate::sys::{socket, splice};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use wire::cipher::recrypt;
 use wire::faketls::record::{self, Unwrapper};
@@ -68,6 +68,10 @@ impl Flow<'_> {
             Err(error) => return Err(HalfEnd::ReadFailed(error)),
         };
         self.blocks = (2 * there / blocks[0].len()).clamp(1, BLOCKS);
+        if self.has_to_look() && !socket::has_room(self.half.to.get_ref()) {
+            self.half.to.not_writable();
+            return Ok(Moved::Some(0));
+        }
 
         let before = self.half.treatment.unwrap;
         let (plan, payload) = self.treat(&mut blocks, there)?;
