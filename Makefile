@@ -74,7 +74,7 @@ shares: ## each dependency's part of the mipsel binary, into docs/size.md
 memory: ## what the idle daemon has in memory on a MIPS router, under Debian's kernel in qemu-system
 	$(PYTHON) tests/cross/memory.py
 
-instructions: ## how many instructions a byte costs on a MIPS router, counted by qemu
+instructions: ## how many instructions a byte costs on a MIPS and on an ARM router, counted by qemu
 	CARGO='$(CARGO)' $(PYTHON) tests/cross/instructions.py
 
 footprint: ## the size of the release binary, and its memory when idle

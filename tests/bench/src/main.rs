@@ -14,6 +14,7 @@ mod meter;
 mod plain;
 mod rate;
 mod rtt;
+mod segments;
 mod session;
 mod stall;
 mod subject;
@@ -23,13 +24,13 @@ use plain::Way;
 use std::process::ExitCode;
 use subject::Subject;
 
-/// The pipes of the relay's own default, and the largest that any user may have.
+/// The pipes of the system's own default, and the largest that any user may have.
 const SMALL_PIPE: usize = 64 * 1024;
 const LARGE_PIPE: usize = 1 << 20;
 
 type Case = (&'static str, fn(&str));
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     ("download", rate::downloads),
     ("upload", rate::uploads),
     ("syscalls", rate::syscalls),
@@ -38,6 +39,7 @@ const CASES: [Case; 10] = [
     ("busy-echo", session::echo_beside_downloads),
     ("idle", session::idle),
     ("rtt", rtt::far_downloads),
+    ("segments", segments::small_segments),
     ("stall", stall::stalled_readers),
     ("ubus", bus::calls_beside_downloads),
 ];

@@ -11,7 +11,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const MEASURED: Duration = Duration::from_millis(800);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
+pub(crate) enum Direction {
     Down,
     Up,
 }
@@ -39,7 +39,7 @@ fn start(subject: &Subject, direction: Direction, connections: usize) -> (Pump, 
     }
 }
 
-fn compare(subjects: &[Subject], direction: Direction, connections: usize, limits: usize) {
+pub(crate) fn compare(subjects: &[Subject], direction: Direction, connections: usize, limits: usize) {
     let mut figures = vec![(Vec::new(), Vec::new()); subjects.len()];
     for _ in 0..ROUNDS {
         for (subject, (cost, rate)) in subjects.iter().zip(&mut figures) {
