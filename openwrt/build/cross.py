@@ -99,31 +99,33 @@ def environment(targets: list[Target], zig: Path) -> dict[str, str]:
     return variables
 
 
-def build(targets: list[Target], program: str) -> None:
-    """Compiles, with one call for all targets: what runs on this machine is then built once."""
+def build(target: Target, program: str) -> Path:
+    """Compiles for one target: built in one call, two would get each other's features of what both depend on, and another binary."""
     zig = toolchain.require_zig()
     command = [CARGO, "build", "--locked", "--profile", PROFILE, "--package", program, "--bin", program, *BUILD_STD]
-    for target in targets:
-        command += ["--target", target.rust]
+    command += ["--target", target.rust]
     for crate in FAST.get(program, ()):
         command += ["--config", f"profile.{PROFILE}.package.{crate}.opt-level=3"]
-    subprocess.run(command, check=True, cwd=ROOT, env=environment(targets, zig), stdout=sys.stderr)
+    made = cache() / "cross-target" / target.rust / PROFILE
+    # cargo does not know what the linker is made of, and would keep what an older one linked.
+    for linked in (made / "deps").glob(f"{program}-*"):
+        linked.unlink()
+    subprocess.run(command, check=True, cwd=ROOT, env=environment([target], zig), stdout=sys.stderr)
+    return made / program
 
 
 def binaries(targets: list[Target], program: str = "mtrelay") -> dict[str, Path]:
     """The binaries by their targets' names; compiles those that the cache does not have."""
     state = cache() / "cross" / state_digest(toolchain.require_rust())
     stored = {target.name: state / f"{program}-{target.name}" for target in targets}
-    missing = [target for target in targets if not stored[target.name].exists()]
-    if missing:
-        say(f"building {program} for {', '.join(target.name for target in missing)}")
-        build(missing, program)
-        state.mkdir(parents=True, exist_ok=True)
-        for target in missing:
-            made = cache() / "cross-target" / target.rust / PROFILE / program
-            storing = stored[target.name].with_name(f"{program}-{target.name}.{os.getpid()}")
-            shutil.copy2(made, storing)
-            storing.rename(stored[target.name])
+    state.mkdir(parents=True, exist_ok=True)
+    for target in targets:
+        if stored[target.name].exists():
+            continue
+        say(f"building {program} for {target.name}")
+        storing = stored[target.name].with_name(f"{program}-{target.name}.{os.getpid()}")
+        shutil.copy2(build(target, program), storing)
+        storing.rename(stored[target.name])
     state.touch()
     forget_old_states(state.parent)
     return stored

@@ -14,6 +14,14 @@ OPTIONS = ["--icf=all", "--bp-compression-sort=both", "-O2"]
 CALL = "ld.lld "
 
 
+def words_of(call: str) -> list[str]:
+    return call.removeprefix(CALL).split()
+
+
+def output_of(words: list[str]) -> str | None:
+    return os.path.abspath(words[words.index("-o") + 1]) if "-o" in words else None
+
+
 def main() -> None:
     zig, target, *arguments = sys.argv[1:]
     environment = {**os.environ, "ZIG_VERBOSE_LINK": "1"}
@@ -25,12 +33,15 @@ def main() -> None:
             print(line, file=sys.stderr)
     if done.returncode != 0:
         sys.exit(done.returncode)
-    words = calls[0].removeprefix(CALL).split() if len(calls) == 1 else []
     # Its words are told apart by spaces. A path that has one would tear: such a checkout is built without.
-    if not words or any(" " in word for word in [zig, *arguments]):
-        print("link.py: lld was not called again; the binary is larger", file=sys.stderr)
+    if any(" " in word for word in [zig, *arguments]):
+        print("link.py: a path has a space, so lld was not called again; the binary is larger", file=sys.stderr)
         return
-    os.execv(zig, [zig, "ld.lld", *words, *OPTIONS])
+    # The first time for a target zig links the start-up objects, too.
+    found = [words for words in map(words_of, calls) if output_of(words) == output_of(arguments)]
+    if not found:
+        sys.exit(f"link.py: zig does not say how it linked {output_of(arguments)}")
+    os.execv(zig, [zig, "ld.lld", *found[-1], *OPTIONS])
 
 
 if __name__ == "__main__":
