@@ -81,7 +81,8 @@ def linker(target: Target, zig: Path, environment: dict[str, str]) -> Path:
     """A program that links for the target, against a library that has the unwinder's names and nothing behind them."""
     folder = toolchain.cache() / "feed" / target.name
     folder.mkdir(parents=True, exist_ok=True)
-    library, script, path = (folder / name for name in ("libgcc_s.so.1", "discard.ld", "link"))
+    # rustc tells by its name that it takes a C compiler's arguments.
+    library, script, path = (folder / name for name in ("libgcc_s.so.1", "discard.ld", "cc"))
     source = folder / "unwinder.c"
     source.write_text("".join(f"void {name}(void) {{}}\n" for name in UNWINDER))
     compiler = [zig, "cc", "-target", *target.zig.split(), "-shared", "-nostdlib", f"-Wl,-soname,{library.name}"]

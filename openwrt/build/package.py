@@ -18,7 +18,7 @@ from targets import select
 
 ROOT, DIST = cross.ROOT, cross.DIST
 SIZES = ROOT / "docs" / "size.md"
-BEGIN, END = "<!-- sizes: `make package` writes this table -->\n", "<!-- end of sizes -->\n"
+BEGIN, END = "<!-- sizes of {}: `make package` writes this table -->\n", "<!-- end of sizes of {} -->\n"
 
 
 def version() -> str:
@@ -76,18 +76,27 @@ def write_index(folder: Path) -> None:
     (folder / "Packages.gz").write_bytes(deflate.gzip(text.encode()))
 
 
-def write_sizes(sizes: dict[str, tuple[int, int, int]]) -> None:
+def write_sizes(program: str, sizes: dict[str, tuple[int, ...]]) -> None:
     """Binary, .ipk and .apk of each target; what was not built now keeps its line."""
     text = SIZES.read_text()
-    head, rest = text.split(BEGIN)
-    table, tail = rest.split(END)
+    begin, end = BEGIN.format(program), END.format(program)
+    head, rest = text.split(begin)
+    table, tail = rest.split(end)
     lines = {line.split("|")[1].strip(): line for line in table.splitlines()[2:] if line.startswith("|")}
     for name, numbers in sizes.items():
         lines[name] = f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + " |"
     known = [target.name for target, _ in select("")]
     ordered = [lines[name] for name in known if name in lines]
     table = "\n".join(["| bytes | binary | .ipk | .apk |", "|---|---|---|---|", *ordered])
-    SIZES.write_text(f"{head}{BEGIN}{table}\n{END}{tail}")
+    SIZES.write_text(f"{head}{begin}{table}\n{end}{tail}")
+
+
+def sizes_of(program: str, binaries: dict[str, Path], folder: Path) -> dict[str, tuple[int, ...]]:
+    sizes = {}
+    for name, binary in binaries.items():
+        package = folder / f"{program}_{version()}_{name}.ipk"
+        sizes[name] = tuple(path.stat().st_size for path in (binary, package, package.with_suffix(".apk")))
+    return sizes
 
 
 def main() -> None:
@@ -110,15 +119,11 @@ def main() -> None:
     write_index(arguments.into)
     for path in written:
         print(f"{path.name}: {path.stat().st_size:,} bytes, as .apk {path.with_suffix('.apk').stat().st_size:,}")
+    # The tables have a line for each binary, of the package that it is named by.
+    names = [target.name for target, architectures in wanted if target.name in architectures]
     if not arguments.binary:
-        ipks = {path.name: path for path in written}
-        sizes = {}
-        for target, architectures in wanted:
-            ours = f"mtrelay_{version()}_{architectures[0]}.ipk"
-            path = next(path for name, path in ipks.items() if name == ours)
-            files = (binaries[target.name][0], path, path.with_suffix(".apk"))
-            sizes[target.name] = tuple(file.stat().st_size for file in files)
-        write_sizes(sizes)
+        write_sizes("mtrelay", sizes_of("mtrelay", {name: made[name] for name in names}, arguments.into))
+        write_sizes("mtfetch", sizes_of("mtfetch", {name: fetchers[name] for name in names}, arguments.into))
 
 
 if __name__ == "__main__":
