@@ -113,6 +113,7 @@ lint-fmt:
 
 lint-clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package mtfetch --all-targets --features redis -- -D warnings
 
 # The advisories live in a repository elsewhere: not reaching it is said, and is no fault of the code.
 lint-deny: $(CARGO_DENY)

@@ -3,16 +3,24 @@
 //! Connections share one key. The first one is opened when somebody needs it, another when all that are open have as much to
 //! do as they may have. A lost one is replaced after a growing pause; who waits hears of it only when that does not help.
 
+mod errors;
+mod leave;
+mod watcher;
+
+pub(crate) use errors::{fetch_error, flood_wait};
+pub(crate) use leave::Leave;
+
 use crate::answer::Answer;
-use crate::connection::{CallError, Connection, Gate, Watch};
+use crate::connection::{CallError, Connection, Gate};
 use crate::salts::Salts;
-use crate::schedule::pace::{Grant, Pace, Permit};
+use crate::schedule::pace::{Grant, Pace};
 use crate::session::{RpcError, Session};
 use crate::signal::Signal;
 use crate::source::FetchError;
 use crate::store::Key;
 use crate::telegram::Inner;
 use crate::way::{OpenError, fill, within};
+use errors::{call_error, unregistered};
 use mtrelay::reactor::Timer;
 use mtrelay::sys::clock;
 use smol::Task;
@@ -20,6 +28,7 @@ use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
+use watcher::Watcher;
 
 /// So often in a row may connections be lost without any answer between.
 const MOST_FAILURES: u32 = 6;
@@ -74,14 +83,6 @@ struct Trouble {
     /// When a connection was lost that had been open.
     lost_at: Option<Instant>,
     last: Option<CallError>,
-}
-
-/// The right to send one request over a connection. Dropped, it is given back.
-pub(crate) struct Leave {
-    center: Rc<Center>,
-    connection: Rc<Connection>,
-    permit: Permit,
-    used: bool,
 }
 
 impl Center {
@@ -153,12 +154,7 @@ impl Center {
                     let connection = self.lines.borrow().get(permit.line).cloned().flatten();
                     match connection.filter(|connection| connection.is_open()) {
                         Some(connection) => {
-                            let leave = Leave {
-                                center: self.clone(),
-                                connection,
-                                permit,
-                                used: false,
-                            };
+                            let leave = Leave::new(self.clone(), connection, permit);
                             // Another connection may be of use from now on; this one is there anyhow.
                             let _ = self.open_more(now);
                             return Ok(leave);
@@ -486,145 +482,4 @@ impl Center {
         }
         log::info!("data centre {}: told to wait {} s", self.dc, wait.as_secs());
     }
-}
-
-impl Leave {
-    /// The connection's number.
-    pub(crate) fn line(&self) -> usize {
-        self.permit.line
-    }
-
-    /// Sends the request and waits for its answer, as long as one may reasonably take.
-    pub(crate) async fn call(&self, body: &[u8]) -> Result<Answer, CallError> {
-        let sent = clock::now();
-        let mut call = std::pin::pin!(self.connection.call(body));
-        loop {
-            let patience = self.center.pace.borrow().patience(self.permit.line);
-            let outcome = within(patience, call.as_mut()).await;
-            if let Some(outcome) = outcome {
-                return outcome;
-            }
-            let now = clock::now();
-            let silent = now.saturating_duration_since(self.connection.heard());
-            if let Some(until) = self.center.gate.closed(now) {
-                // It was not even sent.
-                Timer::at(until).await;
-            } else if silent >= patience {
-                self.center.close(&self.connection);
-                return Err(CallError::Lost("no answer came".into()));
-            } else if now.saturating_duration_since(sent) > patience * 4 {
-                return Err(CallError::Lost("the answer did not come".into()));
-            }
-        }
-    }
-
-    /// The answer had so many bytes of a file.
-    pub(crate) fn handle_part(mut self, bytes: usize) {
-        self.used = true;
-        self.center.answered();
-        let now = clock::now();
-        self.center
-            .pace
-            .borrow_mut()
-            .handle_answer(&self.permit, bytes, now);
-        self.center.changed.ring();
-    }
-}
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        if !self.used {
-            self.center.pace.borrow_mut().handle_failed(&self.permit);
-            self.center.changed.ring();
-        }
-    }
-}
-
-struct Watcher {
-    center: Weak<Center>,
-    line: usize,
-    opened: Instant,
-}
-
-impl Watch for Watcher {
-    fn wait(&self, error: &RpcError) {
-        if let (Some(center), Some(wait)) = (self.center.upgrade(), flood_wait(error)) {
-            center.handle_wait(wait);
-        }
-    }
-
-    fn salts(&self, salts: &Salts) {
-        if let Some(center) = self.center.upgrade()
-            && let Some(owner) = center.owner.upgrade()
-        {
-            owner.change_key(center.dc, |key| key.salts = salts.clone());
-        }
-    }
-
-    fn ended(&self, error: &CallError) {
-        let Some(center) = self.center.upgrade() else {
-            return;
-        };
-        // Given up before, it has perhaps a successor already.
-        let is_last = |line: &Option<Rc<Connection>>| line.as_ref().is_some_and(|last| !last.is_open());
-        if !center.lines.borrow().get(self.line).is_some_and(is_last) {
-            return;
-        }
-        center.lines.borrow_mut()[self.line] = None;
-        center.pace.borrow_mut().handle_closed(self.line);
-        match error {
-            CallError::Lost(what) => {
-                // All that were open go together when the network does: that is one failure.
-                let lost_at = center.trouble.borrow().lost_at;
-                if lost_at.is_none_or(|at| at < self.opened) {
-                    center.trouble.borrow_mut().lost_at = Some(clock::now());
-                    center.note(&OpenError::Lost(what.clone()));
-                }
-            }
-            CallError::Transport(code) => center.note(&OpenError::Transport(*code)),
-            CallError::Rpc(_) | CallError::Wrong(_) | CallError::Idle => {}
-        }
-        center.changed.ring();
-    }
-}
-
-/// How long the server says to wait, if that is what it says.
-pub(crate) fn flood_wait(error: &RpcError) -> Option<Duration> {
-    ["FLOOD_WAIT_", "FLOOD_PREMIUM_WAIT_", "SLOWMODE_WAIT_"]
-        .iter()
-        .find_map(|word| error.message.strip_prefix(word))
-        .and_then(|seconds| seconds.parse::<u32>().ok())
-        .map(|seconds| Duration::from_secs(seconds.into()))
-}
-
-/// The error in the words that the rest of the program has.
-pub(crate) fn fetch_error(error: CallError) -> FetchError {
-    match error {
-        CallError::Rpc(rpc) => match (flood_wait(&rpc), rpc.code) {
-            (Some(wait), _) => FetchError::Wait(wait),
-            (None, 401) => FetchError::LoggedOut,
-            _ => FetchError::Refused(rpc.message),
-        },
-        // The key is unknown, and only the owner of the account can make another one.
-        CallError::Transport(-404) => FetchError::LoggedOut,
-        CallError::Transport(code) => FetchError::Connection(format!("transport error {code}")),
-        CallError::Wrong(what) => FetchError::Protocol(what),
-        CallError::Lost(what) => FetchError::Connection(what),
-        CallError::Idle => FetchError::Connection("the connection was closed".into()),
-    }
-}
-
-fn call_error(error: OpenError) -> CallError {
-    match error {
-        OpenError::Lost(what) => CallError::Lost(what),
-        OpenError::Transport(code) => CallError::Transport(code),
-        OpenError::Wrong(what) => CallError::Wrong(what),
-    }
-}
-
-fn unregistered() -> CallError {
-    CallError::Rpc(RpcError {
-        code: 401,
-        message: "AUTH_KEY_UNREGISTERED".into(),
-    })
 }

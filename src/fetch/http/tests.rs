@@ -1,127 +1,14 @@
 //! The gateway as clients meet it: through real sockets, in front of media from memory.
 
+mod client;
+
+pub(super) use client::{client, connect, until};
+
 use super::*;
 use crate::source::memory::{self, Memory};
+use client::{Answer, Client};
 use mtrelay::reactor::block_on;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Ipv4Addr;
-
-/// Longer than a busy machine takes, shorter than a person waits.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(super) struct Answer {
-    pub(super) status: u16,
-    headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-    /// The body was shorter than its head said.
-    pub(super) cut: bool,
-}
-
-impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut found = self
-            .headers
-            .iter()
-            .filter(|header| header.0.eq_ignore_ascii_case(name));
-        let value = found.next().map(|header| &*header.1);
-        assert!(found.next().is_none(), "{name} twice");
-        value
-    }
-}
-
-pub(super) struct Client(BufReader<TcpStream>);
-
-#[allow(clippy::disallowed_methods, reason = "a client is the outside world")]
-pub(super) fn connect(address: SocketAddr) -> Client {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    Client(BufReader::new(stream))
-}
-
-impl Client {
-    pub(super) fn send(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    pub(super) fn head(&mut self) -> Answer {
-        let mut lines = Vec::new();
-        loop {
-            let mut line = String::new();
-            self.0.read_line(&mut line).unwrap();
-            assert!(line.ends_with("\r\n"), "{line:?} after {lines:?}");
-            match line.trim_end() {
-                "" => break,
-                line => lines.push(line.to_owned()),
-            }
-        }
-        let status = lines.remove(0);
-        let status = status.strip_prefix("HTTP/1.1 ").unwrap();
-        let pair = |line: String| {
-            line.split_once(": ")
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        };
-        Answer {
-            status: status[..3].parse().unwrap(),
-            headers: lines.into_iter().map(|line| pair(line).unwrap()).collect(),
-            body: Vec::new(),
-            cut: false,
-        }
-    }
-
-    pub(super) fn answer(&mut self) -> Answer {
-        let mut answer = self.head();
-        let chunked = answer.header("Transfer-Encoding") == Some("chunked");
-        if answer.status == 304 {
-            return answer;
-        }
-        if chunked {
-            loop {
-                let mut line = String::new();
-                self.0.read_line(&mut line).unwrap();
-                let Ok(len) = usize::from_str_radix(line.trim_end(), 16) else {
-                    answer.cut = true;
-                    return answer;
-                };
-                let mut chunk = vec![0; len + 2];
-                self.0.read_exact(&mut chunk).unwrap();
-                assert!(chunk.ends_with(b"\r\n"));
-                answer.body.extend_from_slice(&chunk[..len]);
-                if len == 0 {
-                    return answer;
-                }
-            }
-        }
-        match answer.header("Content-Length").map(|len| len.parse().unwrap()) {
-            Some(len) => {
-                let read = io::Read::by_ref(&mut self.0)
-                    .take(len)
-                    .read_to_end(&mut answer.body);
-                answer.cut = read.is_err() || answer.body.len() as u64 != len;
-            }
-            None => drop(self.0.read_to_end(&mut answer.body)),
-        }
-        answer
-    }
-
-    pub(super) fn ask(&mut self, target: &str, headers: &str) -> Answer {
-        self.send(&format!(
-            "GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
-        ));
-        self.answer()
-    }
-
-    pub(super) fn ask_head(&mut self, target: &str, headers: &str) -> Answer {
-        self.send(&format!(
-            "HEAD {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
-        ));
-        self.head()
-    }
-
-    fn is_closed(&mut self) -> bool {
-        // A connection that ended with an error ended, too.
-        self.0.read(&mut [0]).map_or(true, |len| len == 0)
-    }
-}
 
 fn settings() -> Settings {
     Settings {
@@ -149,19 +36,6 @@ pub(super) fn serving<T>(
         smol::future::or(body(address, memory), served).await
     })
     .unwrap()
-}
-
-/// As a client does it, on a thread of its own.
-pub(super) async fn client<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    smol::unblock(work).await
-}
-
-pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = clock::now() + PATIENCE;
-    while !is_so() {
-        assert!(clock::now() < deadline, "waited in vain for: {what}");
-        Timer::after(Duration::from_millis(5)).await;
-    }
 }
 
 const SIZE: u64 = 300_000;
@@ -422,7 +296,7 @@ fn old_clients_and_those_that_close_their_side_are_served() {
             assert!(old.answer().body.len() as u64 == SIZE && old.is_closed());
             let mut half = connect(address);
             half.send("GET /t.me/news/5 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            half.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+            half.close_half();
             assert!(half.answer().body == memory::bytes(5, 0..SIZE));
             assert!(half.is_closed());
         })
