@@ -25,11 +25,11 @@ pub(crate) fn small_segments(mtrelay: &str) {
             scope.spawn(move || {
                 on_own_host(move |there| {
                     there.ip(&format!(
-                        "link add link type veth peer name link netns {}",
+                        "link add wire type veth peer name wire netns {}",
                         namespace.as_raw_nonzero()
                     ));
-                    there.ip(&format!("addr add {THERE}/24 dev link"));
-                    there.ip("link set link gso_max_segs 1 up");
+                    there.ip(&format!("addr add {THERE}/24 dev wire"));
+                    there.ip("link set wire gso_max_segs 1 up");
                     // Sockets stay on the host where they were made. Who waits for them has not gone.
                     let listener = || TcpListener::bind((THERE, 0)).expect("a port is free");
                     let _ = listeners.send([(); SUBJECTS].map(|()| listener()));
@@ -38,8 +38,8 @@ pub(crate) fn small_segments(mtrelay: &str) {
                 })
             });
             if let Ok(listeners) = found.recv() {
-                here.ip(&format!("addr add {HERE}/24 dev link"));
-                here.ip("link set link up");
+                here.ip(&format!("addr add {HERE}/24 dev wire"));
+                here.ip("link set wire up");
                 let subjects = subjects(mtrelay, listeners);
                 for connections in [1, 32] {
                     compare(&subjects, Direction::Down, connections, 2);
