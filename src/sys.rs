@@ -1,6 +1,7 @@
 //! The system calls: socket options, clocks, limits, privileges. The only room with `unsafe` in it.
 
 pub mod clock;
+pub mod cpu;
 mod musl;
 pub mod process;
 pub mod random;
