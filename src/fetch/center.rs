@@ -1,7 +1,8 @@
 //! A data centre as this program sees it: its connections, their pace, and what it knows of the account.
 //!
 //! Connections share one key. The first one is opened when somebody needs it, another as soon as all that are open have
-//! something to do and something behind it. A lost one is replaced after a growing pause; who waits hears of it only when that does not help.
+//! something to do and something behind it. A lost one is replaced after a growing pause; who waits hears of it only when that
+//! does not help.
 
 mod errors;
 mod leave;

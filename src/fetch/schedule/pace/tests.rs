@@ -21,17 +21,23 @@ fn take(pace: &mut Pace, now: Instant) -> Vec<Permit> {
     std::iter::from_fn(next).collect()
 }
 
+/// Asks as often as it may, and gives all the answers after that time. Returns how many there were.
+fn round(pace: &mut Pace, now: &mut Instant, took: Duration) -> usize {
+    let permits = take(pace, *now);
+    *now += took;
+    permits
+        .iter()
+        .for_each(|permit| pace.handle_answer(permit, 1 << 18, *now));
+    permits.len()
+}
+
 #[test]
 fn what_is_allowed_grows_with_answers() {
     let (mut pace, mut now) = (open(2), start());
     assert_eq!(take(&mut pace, now).len(), 4);
     let mut pace = open(2);
     for _ in 0..100 {
-        let permits = take(&mut pace, now);
-        now += 100 * MS;
-        permits
-            .iter()
-            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
+        round(&mut pace, &mut now, 100 * MS);
     }
     let permits = take(&mut pace, now);
     assert_eq!(permits.len(), 16);
@@ -41,20 +47,12 @@ fn what_is_allowed_grows_with_answers() {
 #[test]
 fn slow_answers_shrink_it() {
     let (mut pace, mut now) = (open(1), start());
-    let mut round = |pace: &mut Pace, took: Duration| {
-        let permits = take(pace, now);
-        now += took;
-        permits
-            .iter()
-            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
-        permits.len()
-    };
     for _ in 0..50 {
-        round(&mut pace, 200 * MS);
+        round(&mut pace, &mut now, 200 * MS);
     }
-    assert_eq!(round(&mut pace, 200 * MS), 8);
-    round(&mut pace, 5000 * MS);
-    assert!(round(&mut pace, 200 * MS) < 8);
+    assert_eq!(round(&mut pace, &mut now, 200 * MS), 8);
+    round(&mut pace, &mut now, 5000 * MS);
+    assert!(round(&mut pace, &mut now, 200 * MS) < 8);
 }
 
 #[test]
@@ -84,18 +82,10 @@ fn a_wait_holds_for_all_lines_and_halves_what_is_allowed_once() {
 #[test]
 fn after_a_slow_answer_growth_is_careful() {
     let (mut pace, mut now) = (open(1), start());
-    let mut round = |pace: &mut Pace, took: Duration| {
-        let permits = take(pace, now);
-        now += took;
-        permits
-            .iter()
-            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
-        permits.len()
-    };
     // Every answer makes one more, until one is slow; then as many as are allowed make one.
     let counts: Vec<usize> = [100, 100, 5000, 100, 100, 100, 100]
         .iter()
-        .map(|took| round(&mut pace, *took * MS))
+        .map(|took| round(&mut pace, &mut now, *took * MS))
         .collect();
     assert_eq!(counts[..3], [2, 4, 8]);
     assert!(counts[3] <= 4, "{counts:?}");
@@ -218,11 +208,7 @@ fn the_next_line_is_wanted_as_soon_as_the_open_ones_have_two_requests() {
     assert!(pace.wants_line());
     pace.handle_opened(0);
     for _ in 0..50 {
-        let permits = take(&mut pace, now);
-        now += 100 * MS;
-        permits
-            .iter()
-            .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
+        round(&mut pace, &mut now, 100 * MS);
     }
     assert!(!pace.wants_line());
     for wanted in [false, true, true] {
