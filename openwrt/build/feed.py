@@ -85,7 +85,7 @@ def linker(target: Target, zig: Path, environment: dict[str, str]) -> Path:
     library, script, path = (folder / name for name in ("libgcc_s.so.1", "discard.ld", "cc"))
     source = folder / "unwinder.c"
     source.write_text("".join(f"void {name}(void) {{}}\n" for name in UNWINDER))
-    compiler = [zig, "cc", "-target", *target.zig.split(), "-shared", "-nostdlib", f"-Wl,-soname,{library.name}"]
+    compiler = [zig, "cc", "-target", *target.zig.split(), "-shared", "-nostdlib", "-fno-unwind-tables", f"-Wl,-soname,{library.name}"]
     subprocess.run([*compiler, source, "-o", library], check=True, env=environment)
     script.write_text(SCRIPT)
     path.write_text(LINKER.format(library=library, zig=zig, target=target.zig, script=script))
