@@ -1,5 +1,6 @@
 //! What a process costs: from /proc, and from the kernel's socket diagnostics.
 
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,22 @@ pub(crate) fn cpu(pid: u32) -> Duration {
         text.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(time.sum())
+}
+
+/// Lets a process of one thread, or this thread and those that it begins later, run on these processors only.
+pub(crate) fn pin(pid: Option<u32>, processors: &[usize]) {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|processor| set.set(*processor));
+    let pid = pid.and_then(|pid| Pid::from_raw(pid as i32));
+    sched_setaffinity(pid, &set).expect("these processors are there");
+}
+
+/// Those that this thread may run on.
+pub(crate) fn processors() -> Vec<usize> {
+    let set = sched_getaffinity(None).expect("we run somewhere");
+    (0..CpuSet::MAX_CPU)
+        .filter(|processor| set.is_set(*processor))
+        .collect()
 }
 
 /// Resident memory in KiB.
