@@ -8,7 +8,7 @@ use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
