@@ -11,6 +11,7 @@
 mod bus;
 mod load;
 mod meter;
+mod place;
 mod plain;
 mod rate;
 mod rtt;

@@ -1,10 +1,7 @@
 //! CPU time for each byte, in both directions.
-//!
-//! A byte that another processor has touched costs twice as much as one that is still in this one's cache, so the scheduler's choice
-//! of places would decide every comparison. They are fixed: all on one processor, as on most routers; and the relay on one, what
-//! loads it on another.
 
 use crate::load::{Pump, download_bytes, session, upload_bytes};
+use crate::place::in_each_place;
 use crate::subject::Subject;
 use crate::{all_subjects, limits, median, meter, table};
 use std::thread;
@@ -18,14 +15,6 @@ const MEASURED: Duration = Duration::from_millis(800);
 pub(crate) enum Direction {
     Down,
     Up,
-}
-
-/// Puts the relays on one processor and what loads them on another, or on the same. Threads that begin later inherit it.
-fn place(subjects: &[Subject], relay: usize, load: usize) {
-    subjects
-        .iter()
-        .for_each(|subject| meter::pin(Some(subject.pid), &[relay]));
-    meter::pin(None, &[load]);
 }
 
 /// CPU nanoseconds a byte, and bytes a nanosecond.
@@ -52,19 +41,10 @@ fn start(subject: &Subject, direction: Direction, connections: usize) -> (Pump, 
 }
 
 pub(crate) fn compare(subjects: &[Subject], direction: Direction, connections: usize, limits: usize) {
-    let processors = meter::processors();
-    let (first, last) = (processors[0], processors[processors.len() - 1]);
-    println!("{direction:?}, {connections} connections, all on one processor\n");
-    place(subjects, first, first);
-    compare_here(subjects, direction, connections, limits);
-    if first == last {
-        println!("There is no other processor for the load.\n");
-    } else {
-        println!("{direction:?}, {connections} connections, the relay on a processor of its own\n");
-        place(subjects, first, last);
+    in_each_place(subjects, |place| {
+        println!("{direction:?}, {connections} connections, {place}\n");
         compare_here(subjects, direction, connections, limits);
-    }
-    meter::pin(None, &processors);
+    });
 }
 
 fn compare_here(subjects: &[Subject], direction: Direction, connections: usize, limits: usize) {

@@ -1,6 +1,7 @@
 //! What a session costs: to set up, to answer, to stay.
 
 use crate::load::{self, ANSWER, Opening, Pump, download_bytes, session};
+use crate::place::in_each_place;
 use crate::plain::Way;
 use crate::subject::Subject;
 use crate::{SMALL_PIPE, median, meter, table};
@@ -31,8 +32,15 @@ fn whole_session(subject: &Subject) {
 }
 
 pub(crate) fn setup(mtrelay: &str) {
-    const SESSIONS: u32 = 400;
     let subjects = subjects(mtrelay);
+    in_each_place(&subjects, |place| {
+        println!("{place}\n");
+        set_up(&subjects);
+    });
+}
+
+fn set_up(subjects: &[Subject]) {
+    const SESSIONS: u32 = 400;
     let mut cost = vec![Vec::new(); subjects.len()];
     let mut rate = vec![Vec::new(); subjects.len()];
     for _ in 0..ROUNDS {
@@ -55,6 +63,7 @@ pub(crate) fn setup(mtrelay: &str) {
         })
         .collect();
     table("CPU µs a session", &rows, 2);
+    println!();
 }
 
 /// An echoing pair of ends, and the shape of what goes through it.

@@ -1,0 +1,26 @@
+//! Who runs where.
+//!
+//! A byte that another processor has touched costs twice as much as one that is still in this one's cache, so the scheduler's choice
+//! of places would decide every comparison. They are fixed: all on one processor, as on most routers; and the relay on one, what
+//! loads it on another.
+
+use crate::meter;
+use crate::subject::Subject;
+
+/// Does `work` with everybody in one place after the other, and tells it the place. Threads that begin in it inherit theirs.
+pub(crate) fn in_each_place(subjects: &[Subject], mut work: impl FnMut(&str)) {
+    let processors = meter::processors();
+    let (first, last) = (processors[0], processors[processors.len() - 1]);
+    subjects
+        .iter()
+        .for_each(|subject| meter::pin(Some(subject.pid), &[first]));
+    meter::pin(None, &[first]);
+    work("all on one processor");
+    meter::pin(None, &[last]);
+    if first == last {
+        println!("There is no other processor for the load.\n");
+    } else {
+        work("the relay on a processor of its own");
+    }
+    meter::pin(None, &processors);
+}
