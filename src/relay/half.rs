@@ -320,8 +320,12 @@ impl<'a> Flow<'a> {
         let (from, to) = (self.half.from.get_ref(), self.half.to.get_ref());
         let is_proved = self.is_proved();
         let seems_to_read = || {
-            let has_room = |window| window as usize >= socket::unacknowledged(to) + WINDOW_OF_READERS;
-            self.taken >= GLANCE && socket::peer_window(to).is_some_and(has_room)
+            if self.taken < GLANCE {
+                return false;
+            }
+            // First what is on its way: an acknowledgement between the two questions makes it too much, and never too little.
+            let on_its_way = socket::unacknowledged(to);
+            socket::peer_window(to).is_some_and(|window| window as usize >= on_its_way + WINDOW_OF_READERS)
         };
         match self.clamp {
             Clamp::First if is_proved || seems_to_read() => {

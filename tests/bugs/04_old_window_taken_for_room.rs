@@ -1,6 +1,7 @@
 //! The data centre's window is kept small until the client reads, or seems to: its window has room. What it had announced last was
 //! taken for that room, although acknowledgements were late and as much was already on its way: behind TLS records every reader
-//! that never read got twice the memory for its data centre's bytes.
+//! that never read got twice the memory for its data centre's bytes. Asked in the wrong order, an acknowledgement that came between the
+//! questions still did so now and then.
 
 use crate::{SECRET, start};
 use mtrelay_test_support::{Client, FakeDc, Mode, RelayConfig, Script, Then};
