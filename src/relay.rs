@@ -369,6 +369,8 @@ impl Session {
                 ..
             } = connected;
             self.stats.connected(address);
+            // Before it says anything: what comes faster than it is taken makes the buffer larger.
+            socket::keep_receive_buffer(dc.get_ref());
             if connected.ipv6_fallback {
                 shared.stats.ipv6_fallback();
             }

@@ -190,10 +190,9 @@ impl<'a> Flow<'a> {
     }
 
     /// When the receiver stalls, the sender's window is bound until it has proved itself again. What is on its way then
-    /// still comes, and no more.
+    /// still comes, and no more. The sender's receive buffer is kept already ([`socket::keep_receive_buffer`]), until the first proof.
     #[must_use]
     pub fn clamping(mut self) -> Flow<'a> {
-        socket::keep_receive_buffer(self.half.from.get_ref());
         self.clamp = Clamp::First;
         self
     }
