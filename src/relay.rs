@@ -369,7 +369,7 @@ impl Session {
                 ..
             } = connected;
             self.stats.connected(address);
-            // Before it says anything: what comes faster than it is taken makes the buffer larger.
+            // Before it says anything, as what comes faster than it is taken may make the buffer larger.
             socket::keep_receive_buffer(dc.get_ref());
             if connected.ipv6_fallback {
                 shared.stats.ipv6_fallback();

@@ -1,7 +1,6 @@
 //! The data centre's window is kept small until the client reads, or seems to: its window has room. What it had announced last was
 //! taken for that room, although acknowledgements were late and as much was already on its way: behind TLS records every reader
-//! that never read got twice the memory for its data centre's bytes. And the buffer was kept small only when the data centre had answered:
-//! what it had sent faster by then than it was taken had made it larger.
+//! that never read got twice the memory for its data centre's bytes.
 
 use crate::{SECRET, start};
 use mtrelay_test_support::{Client, FakeDc, Mode, RelayConfig, Script, Then};
