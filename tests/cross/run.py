@@ -7,7 +7,6 @@ it; names of targets as arguments choose among them.
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -32,16 +31,6 @@ NO_DAEMON = ["house::", "vectors::"]
 THREADS_COUNTED = ["privileges::a_user_is_neither_root_nor_of_roots_groups"]
 # It does not pass SO_BUF_LOCK on, which older kernels do not know either: buffers then grow as the kernel likes.
 BUFFERS_KEPT = ["bugs::old_window_taken_for_room"]
-# Until qemu 8.0, getsockopt(SO_ERROR) gives the error numbers of this machine, and MIPS has others: there a refused connection fails for no
-# reason that has a name. The ARM daemons run these.
-REFUSALS_NAMED = [
-    "endings::a_dc_that_refuses_on_every_address_is_told_to_the_client_at_once",
-    "endings::the_next_address_serves_when_the_first_refuses",
-    "netns::a_bad_address_costs_one_session_its_delay_once",
-    "retry::ten_thousand_sessions_against_a_flapping_dc_leave_nothing_behind",
-    "ubus::a_check_is_answered_later_and_everything_else_meanwhile",
-    "ubus::subscribers_hear_of_addresses_that_go_and_come_back",
-]
 CARGO = os.environ.get("CARGO", "cargo")
 
 
@@ -78,17 +67,8 @@ def drive(target: Target, binary: Path, program: Path) -> None:
         "MTRELAY_RUNNER": toolchain.require_qemu(target.qemu),
         "MTRELAY_TEST_PATIENCE": PATIENCE,
     }
-    skipped = NO_DAEMON + THREADS_COUNTED + BUFFERS_KEPT
-    if target.mips and qemu_version(environment["MTRELAY_RUNNER"]) < (8, 0):
-        print(f"not with this qemu, whose SO_ERROR is not that of MIPS: {', '.join(REFUSALS_NAMED)}", flush=True)
-        skipped = skipped + REFUSALS_NAMED
-    skips = [word for name in skipped for word in ("--skip", name)]
+    skips = [word for name in NO_DAEMON + THREADS_COUNTED + BUFFERS_KEPT for word in ("--skip", name)]
     subprocess.run([program, *skips, "--test-threads=4"], check=True, cwd=ROOT, env=environment)
-
-
-def qemu_version(program: str) -> tuple[int, ...]:
-    text = toolchain.output(program, "--version")
-    return tuple(int(number) for number in re.search(r"version (\d+)\.(\d+)", text).groups())
 
 
 def units(target: Target) -> None:
