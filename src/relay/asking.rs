@@ -214,13 +214,14 @@ impl Question {
                         return Ok(Asked::Lost(Loss::Silent));
                     }
                     Watch::Waiting => Watch::Waiting,
-                    _ if socket::unacknowledged(terms.dc.get_ref()) == 0 => {
-                        timer = Timer::after(timeout);
-                        Watch::Waiting
-                    }
+                    // No DC is so near that a look at once would find it acknowledged.
                     Watch::Off => {
                         timer = Timer::after(FIRST_LOOK);
                         Watch::Sending(FIRST_LOOK)
+                    }
+                    _ if socket::unacknowledged(terms.dc.get_ref()) == 0 => {
+                        timer = Timer::after(timeout);
+                        Watch::Waiting
                     }
                     Watch::Sending(pause) if matches!(event, Event::Time) => {
                         let pause = (2 * pause).min(LAST_LOOK);
@@ -259,6 +260,9 @@ impl Question {
                 }
                 Err(error) => return Err(Unheard::Over(client_failed(&error))),
             };
+            if len < room.len() && !terms.client.is_closing() {
+                terms.client.not_readable();
+            }
             terms.pulse.touch();
             let bytes = &mut room[..len];
             let payload = match records {

@@ -127,7 +127,10 @@ impl<'a> Course<'a> {
         match end {
             HalfEnd::Finished => {
                 self.note(CloseReason::ClientClosed);
-                finish(self.dc, self.dc_farewell);
+                // To the last one who listens, closing says the same.
+                if self.down.is_some() {
+                    finish(self.dc, self.dc_farewell);
+                }
             }
             HalfEnd::ReadFailed(error) => {
                 self.note(client_failed(&error));
@@ -160,7 +163,9 @@ impl<'a> Course<'a> {
         match end {
             HalfEnd::Finished => {
                 self.note(CloseReason::DcClosed);
-                finish(self.client, self.client_farewell);
+                if !matches!(self.up, Up::Over) {
+                    finish(self.client, self.client_farewell);
+                }
             }
             HalfEnd::ReadFailed(error) => {
                 self.note(dc_failed(&error));

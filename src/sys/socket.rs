@@ -226,6 +226,17 @@ pub fn free_receive_buffer(socket: &TcpStream) {
     let _ = set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, 0);
 }
 
+/// Lets the receive buffer grow to twice `bytes` at once, but no further than that, or than it has grown already.
+pub fn bound_receive_buffer(socket: &TcpStream, bytes: u32) {
+    // It never shrinks: what the peer was promised room for would be thrown away.
+    if sockopt::socket_recv_buffer_size(socket).is_ok_and(|now| now < 2 * bytes as usize) {
+        let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes);
+        clamp_window(socket, ANY_WINDOW);
+    } else {
+        keep_receive_buffer(socket);
+    }
+}
+
 /// No bound of a window at all.
 pub const ANY_WINDOW: u32 = 1 << 30;
 
@@ -364,6 +375,19 @@ mod tests {
         assert_eq!(u32::from_ne_bytes(locks), 0);
         // `net.core.rmem_max` may be less than the double.
         assert!(size() > before, "{before} → {}", size());
+    }
+
+    #[test]
+    fn a_bound_receive_buffer_never_shrinks() {
+        let (socket, _peer) = pair();
+        let size = || sockopt::socket_recv_buffer_size(&socket).unwrap();
+        let before = size();
+        bound_receive_buffer(&socket, before as u32);
+        let bound = size();
+        // `net.core.rmem_max` may be less than the double.
+        assert!(bound > before && bound <= 2 * before, "{before} → {bound}");
+        bound_receive_buffer(&socket, 4096);
+        assert_eq!(size(), bound);
     }
 
     #[test]

@@ -2,23 +2,10 @@
 //! taken for that room, although acknowledgements were late and as much was already on its way: behind TLS records every reader
 //! that never read got twice the memory for its data centre's bytes.
 
+use crate::kernel::waiting_from;
 use crate::{SECRET, start};
 use mtrelay_test_support::{Client, FakeDc, Mode, RelayConfig, Script, Then};
 use std::fs;
-use std::net::SocketAddr;
-
-/// What waits to be read in each socket of this machine that is connected to `peer`.
-fn waiting_from(peer: SocketAddr) -> Vec<u64> {
-    let port = format!("{:04X}", peer.port());
-    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
-    let rows = table.lines().filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (_, peer_port) = words.get(2)?.split_once(':')?;
-        let (_, waiting) = words.get(4)?.split_once(':')?;
-        (peer_port == port).then(|| u64::from_str_radix(waiting, 16).ok())?
-    });
-    rows.filter(|waiting| *waiting > 0).collect()
-}
 
 /// Bytes; one that has grown is twice as large at least.
 fn first_receive_buffer() -> u64 {

@@ -16,6 +16,7 @@ mod daemon;
 mod endings;
 mod fuzz_seeds;
 mod house;
+mod kernel;
 mod lists;
 mod luci;
 mod netns;

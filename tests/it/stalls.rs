@@ -1,8 +1,9 @@
 //! Readers that are behind: what they hold, what they leave to the others, and that they get everything in the end.
 
+use crate::kernel::waiting_from;
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::End;
-use mtrelay_test_support::fake_dc::Pace;
+use mtrelay_test_support::fake_dc::{Pace, Step};
 use mtrelay_test_support::rng::Stream;
 use mtrelay_test_support::{Client, FakeDc, Mode, Payload, RelayConfig, Script, Then};
 use std::thread;
@@ -129,6 +130,38 @@ fn a_reset_in_mid_splice_frees_the_pipe() {
         assert_eq!(close.reason, "client_reset", "{mode:?} {}", close.line);
         relay.wait_stat("pipes_in_use", |pipes| pipes == 0);
     }
+}
+
+/// What the kernel would let an upload grow to is tens of megabytes, none of which a near client needs.
+#[test]
+fn an_upload_that_its_data_centre_does_not_read_waits_at_the_client() {
+    const ALL: u64 = 32 * MIB;
+    let mut waited = Vec::new();
+    for mode in modes() {
+        let dc = FakeDc::start(Script::Play(vec![
+            Step::Read(4 * MIB),
+            Step::Gate,
+            Step::ReadToEnd,
+        ]));
+        let relay = start(&RelayConfig::simple(SECRET, dc.addr()));
+        let client = Client::connect(mode, relay.addr(), SECRET, 2);
+        let addr = client.raw().local_addr().expect("it is connected");
+        let (_reader, mut writer) = client.split();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let sent = writer.send_stream(&mut Stream::new(8), ALL);
+                sent.expect("the upload goes out");
+            });
+            dc.wait_received(0, 4 * MIB);
+            relay.wait_still("bytes_up");
+            waited.push(waiting_from(addr).iter().sum::<u64>());
+            dc.open_gate();
+            dc.wait_received(0, ALL);
+        });
+    }
+    // On a busy machine even a client in here may seem to be far away.
+    waited.sort_unstable();
+    assert!(waited[2] <= MIB / 2, "{waited:?}");
 }
 
 /// The more sessions, the less may wait in the kernel for each.

@@ -168,6 +168,20 @@ fn xor(bytes: &mut [u8], keystream: &[u8]) {
     }
 }
 
+/// [`xor`] with two at once: a load and a store less for each word.
+#[inline(always)]
+fn xor_both(bytes: &mut [u8], one: &[u8], other: &[u8]) {
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    let (keys, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+    let done = words.len() * 8;
+    for ((word, key), other) in words.iter_mut().zip(keys).zip(others) {
+        let sum = u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(*key) ^ u64::from_ne_bytes(*other);
+        *word = sum.to_ne_bytes();
+    }
+    xor(rest, one.get(done..).unwrap_or_default());
+    xor(rest, other.get(done..).unwrap_or_default());
+}
+
 /// Takes one cipher off and puts the other on, in one pass over the bytes.
 #[inline(never)]
 pub fn recrypt(from: &mut Stream, to: &mut Stream, bytes: &mut [u8]) {
@@ -178,8 +192,9 @@ pub fn recrypt(from: &mut Stream, to: &mut Stream, bytes: &mut [u8]) {
         let (piece, after) = rest.split_at_mut(rest.len().min(from.room()).min(to.room()));
         let off_at = from.fill(&mut from_cipher, &mut off, piece.len());
         let on_at = to.fill(&mut to_cipher, &mut on, piece.len());
-        xor(piece, off.as_flattened().get(off_at..).unwrap_or_default());
-        xor(piece, on.as_flattened().get(on_at..).unwrap_or_default());
+        let off = off.as_flattened().get(off_at..).unwrap_or_default();
+        let on = on.as_flattened().get(on_at..).unwrap_or_default();
+        xor_both(piece, off, on);
         rest = after;
     }
 }

@@ -62,6 +62,7 @@ fn main() -> ExitCode {
                 println!("no case {unknown}; there are {:?}", CASES.map(|(name, _)| name));
                 return ExitCode::from(2);
             }
+            println!("Congestion control: {}.", meter::congestion_control());
             for (name, run) in CASES {
                 if wanted.is_empty() || wanted.contains(&name) {
                     println!("\n## {name}\n");

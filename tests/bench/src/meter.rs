@@ -31,6 +31,13 @@ pub(crate) fn processors() -> Vec<usize> {
         .collect()
 }
 
+/// The algorithm that new sockets use: one that paces, such as BBR, sets a timer for most of what is sent, and that costs more than
+/// moving bytes does.
+pub(crate) fn congestion_control() -> String {
+    let name = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    name.expect("Linux tells").trim().to_string()
+}
+
 /// Resident memory in KiB.
 pub(crate) fn rss_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
