@@ -40,8 +40,8 @@ use std::time::{Duration, Instant};
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often a drain looks whether the last session has gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// A relay that has seen this many sessions at once gives memory back when they have gone.
-const TRIM_AFTER: u64 = 32;
+/// So many seconds after the last session and the last look at its counters the relay gives back what it does not need for waiting.
+const QUIET: u32 = 5;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +97,8 @@ struct Daemon {
     listeners: RefCell<Listeners>,
     nofile: u64,
     bus: Bus,
+    /// Somebody has connected, or looked at the counters, since the last sweep.
+    was_busy: Cell<bool>,
 }
 
 /// A configuration and what was made of it.
@@ -177,6 +179,7 @@ pub fn run(run: Run) -> Result<(), StartError> {
         listeners: RefCell::default(),
         nofile,
         bus: Bus::default(),
+        was_busy: Cell::default(),
     });
     let running = async {
         let signals = Async::new_nonblocking(signals)
@@ -453,7 +456,7 @@ impl Daemon {
     }
 
     async fn sweep(&self) {
-        let mut trim = false;
+        let mut quiet_s = 0;
         loop {
             Timer::after(SWEEP).await;
             let current = self.current.borrow().clone();
@@ -470,23 +473,24 @@ impl Daemon {
             limits::apply(&current, &self.shared, &self.limits_changed);
             self.bus
                 .tell_turns(self.shared.dialer.take_turns(), &current.config.dcs);
-            let sessions = self.shared.stats.sessions_active();
-            if sessions == 0 {
-                self.shared.pipes.trim();
+            if self.shared.stats.sessions_active() > 0 {
+                quiet_s = 0;
+                continue;
             }
-            match sessions {
-                0 if trim => {
-                    self.shared.pool.trim();
-                    process::trim_heap();
-                    process::forget_code();
-                    trim = false;
-                }
-                active => trim |= active >= TRIM_AFTER,
+            self.shared.pipes.trim();
+            quiet_s = if self.was_busy.take() { 0 } else { quiet_s + 1 };
+            // Once: what is forgotten already need not be forgotten every few seconds.
+            quiet_s = quiet_s.min(QUIET + 1);
+            if quiet_s == QUIET {
+                self.shared.pool.trim();
+                process::trim_heap();
+                process::forget_code();
             }
         }
     }
 
     fn snapshot(&self) -> Snapshot {
+        self.was_busy.set(true);
         let current = self.current.borrow().clone();
         let levels = self.shared.pool.levels();
         let pipes = self.shared.pipes.levels();

@@ -5,6 +5,7 @@
 //! What is known of its readiness is a hint. Whoever finds that reading or writing would block says so, and waits for the
 //! next edge.
 
+mod line;
 mod timer;
 mod watched;
 
@@ -12,10 +13,12 @@ mod watched;
 #[allow(clippy::disallowed_methods, reason = "tests are their own peers")]
 mod tests;
 
+pub use line::Place;
 pub use timer::Timer;
 pub use watched::Async;
 
 use crate::sys::clock;
+use line::Line;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -54,6 +57,7 @@ struct Reactor {
     free: Cell<u32>,
     timers: RefCell<BTreeMap<(Instant, u32), Waker>>,
     next_timer: Cell<u32>,
+    line: Line,
 }
 
 /// What is known of one descriptor.
@@ -107,6 +111,7 @@ impl Reactor {
             free: Cell::new(u32::MAX),
             timers: RefCell::default(),
             next_timer: Cell::new(0),
+            line: Line::default(),
         })
     }
 
@@ -158,11 +163,11 @@ impl Reactor {
         }
     }
 
-    /// Takes what the kernel has, waits for it if nobody has anything to do, and wakes whom it is for.
+    /// Takes what the kernel has, waits for it if nobody has anything to do, and wakes whom it is for; and then the first in the line.
     fn turn(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         events.clear();
         self.notice.asleep.store(true, Ordering::SeqCst);
-        let timeout = if self.notice.given.load(Ordering::SeqCst) {
+        let timeout = if !self.line.is_empty() || self.notice.given.load(Ordering::SeqCst) {
             Some(Timespec::default())
         } else {
             self.until_next_timer()
@@ -181,6 +186,7 @@ impl Reactor {
             self.note(event.data.u64(), event.flags);
         }
         self.wake_timers();
+        self.line.advance();
         Ok(())
     }
 

@@ -4,6 +4,8 @@
 //! relay, it only costs lines, whose number is told as soon as it listens again; a flood of warnings cannot drown the line that
 //! each session leaves.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,9 @@ const SYSLOG_PATH: &str = "/dev/log";
 
 /// RFC 3164 ends a line at 1,024 bytes; OpenWrt's logd reads that much with the closing zero.
 const SYSLOG_LINE_MAX: usize = 1023;
+
+/// What most lines fit into.
+const USUAL_LINE: usize = 192;
 
 /// Warnings a second: the tenfold of what an owner can read, a hundredth of what a flood would bring.
 const WARNINGS_PER_SECOND: u32 = 50;
@@ -90,7 +95,9 @@ impl log::Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             // Before the lock is taken: an argument that logs while it is printed must not wait for itself.
-            let message = record.args().to_string();
+            let mut message = String::with_capacity(USUAL_LINE);
+            // Writing to memory does not fail; what an argument says before it fails is still told.
+            let _ = message.write_fmt(*record.args());
             self.sink().line(now(), record.level(), &message);
         }
     }
@@ -153,14 +160,20 @@ impl Sink {
         {
             return;
         }
-        let line = format!("{} {message}\n", level.as_str().to_ascii_lowercase());
+        let mut line = String::with_capacity(USUAL_LINE);
+        line.push_str(level.as_str());
+        line.make_ascii_lowercase();
+        line.extend([" ", &message, "\n"]);
         // In one piece, so that lines of several processes do not mix; a closed stderr is no reason to stop relaying.
         let _ = self.stderr.write_all(line.as_bytes());
     }
 }
 
 /// The message with everything escaped that would end its line, steer a terminal or reverse the text around it.
-fn one_line(message: &str) -> String {
+fn one_line(message: &str) -> Cow<'_, str> {
+    if message.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return message.into();
+    }
     let mut out = String::with_capacity(message.len());
     for c in message.chars() {
         if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
@@ -169,7 +182,7 @@ fn one_line(message: &str) -> String {
             out.push(c);
         }
     }
-    out
+    out.into()
 }
 
 /// At most so many lines a second.
@@ -284,7 +297,7 @@ impl Socket {
             Level::Info => Severity::LOG_INFO,
             Level::Debug | Level::Trace => Severity::LOG_DEBUG,
         };
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(USUAL_LINE);
         self.format
             .format(&mut line, severity, (unix_now(), message))
             .map_err(|error| io::Error::other(error.to_string()))?;

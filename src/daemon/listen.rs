@@ -150,6 +150,7 @@ async fn accept(listener: Rc<Async<TcpListener>>, daemon: Rc<Daemon>) {
 }
 
 fn admit(connection: TcpStream, peer: SocketAddr, daemon: &Rc<Daemon>) {
+    daemon.was_busy.set(true);
     let context = daemon.current.borrow().context.clone();
     let client = peer.ip().to_canonical();
     // A balancer's own address is not what the lists are about: its header tells.

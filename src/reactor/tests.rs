@@ -93,3 +93,61 @@ fn places_are_used_again() {
     let (second, _other) = pair();
     assert_eq!(second.key, key);
 }
+
+/// Whoever is woken by a look comes before whoever has much to do, of whom one goes on at each look.
+#[test]
+fn the_line_goes_on_by_one_at_each_look_and_after_all_others() {
+    const ROUNDS: usize = 3;
+    let (ours, theirs) = pair();
+    let order = RefCell::new(Vec::new());
+    let (order, theirs) = (&order, &theirs);
+    let executor = smol::LocalExecutor::new();
+    for name in ["first", "second", "third"] {
+        let much = async move {
+            let mut place = Place::default();
+            for _ in 0..ROUNDS {
+                std::future::poll_fn(|context| place.poll(context)).await;
+                order.borrow_mut().push(name);
+                (&mut &*theirs).write_all(b"?").unwrap();
+            }
+        };
+        executor.spawn(much).detach();
+    }
+    let little = async {
+        for _ in 0..3 * ROUNDS {
+            ours.read_with(|mut socket| socket.read_exact(&mut [0]))
+                .await
+                .unwrap();
+            order.borrow_mut().push("little");
+        }
+    };
+    block_on(executor.run(little)).unwrap();
+    // The first one meets nobody and goes on at once, and then lines up before the others have begun.
+    let line = "first first second third first second third second third";
+    let expected: Vec<&str> = line.split(' ').flat_map(|name| [name, "little"]).collect();
+    assert_eq!(*order.borrow(), expected);
+}
+
+/// A task that is gone leaves its place to the next one, and who is called late has the place still.
+#[test]
+fn a_place_in_the_line_is_neither_inherited_nor_lost() {
+    let mut places = [Place::default(), Place::default(), Place::default()];
+    block_on(async {
+        std::future::poll_fn(|context| Place::default().poll(context)).await;
+        for place in &mut places {
+            let called = future::poll_once(std::future::poll_fn(|context| place.poll(context))).await;
+            assert!(called.is_none(), "everybody waits for the next look");
+        }
+        places[1] = Place::default();
+        for look in 0..3 {
+            future::yield_now().await;
+            let [first, _, third] = &mut places;
+            let called = |place: &mut Place| {
+                let number = place.number();
+                Reactor::with(|reactor| number.is_some_and(|number| reactor.line.has_called(number))).unwrap()
+            };
+            assert_eq!((called(first), called(third)), (true, look == 2), "look {look}");
+        }
+    })
+    .unwrap();
+}

@@ -13,7 +13,7 @@ mod copying;
 mod splicing;
 
 use crate::pool::{Block, BufferPool, Waiting};
-use crate::reactor::Async;
+use crate::reactor::{Async, Place};
 use crate::relay::pipes::Pipes;
 use crate::relay::pulse::Pulse;
 use crate::sys::socket;
@@ -31,6 +31,11 @@ use wire::faketls::record::{self, Unwrapper};
 /// the ciphers.
 const TURN: usize = 256 * 1024;
 const SPLICED_TURN: usize = 1 << 20;
+/// What is recrypted at once takes no longer than this, as far as less than `PIECE` need not be: where there are no AES
+/// instructions, a whole turn would take a tenth of a second.
+const SLICE: Duration = Duration::from_millis(2);
+/// Whoever has moved so much at once waits in the reactor's line to move more, behind all who have little to move.
+const MUCH: usize = 64 * 1024;
 /// What is moved at once to a receiver that has not proved itself: half of the least room that a writable socket has with the
 /// default of `notsent_lowat`.
 const PIECE: usize = 8 * 1024;
@@ -130,8 +135,14 @@ pub struct Flow<'a> {
     is_bound: bool,
     /// Blocks that the next reading may fill.
     blocks: usize,
+    /// What can be recrypted within a slice of time.
+    slice: usize,
     /// A place in the line for a block, when all are in use.
     line: Option<Waiting>,
+    /// It has moved much when it was last its turn,
+    has_much: bool,
+    /// and waits for the next one.
+    place: Place,
     clamp: Clamp,
 }
 
@@ -192,7 +203,10 @@ impl<'a> Flow<'a> {
             fresh: true,
             way: Distance::Unknown,
             blocks: 1,
+            slice: 2 * PIECE,
             line: None,
+            has_much: false,
+            place: Place::default(),
             clamp: Clamp::Never,
         }
     }
@@ -211,15 +225,36 @@ impl<'a> Flow<'a> {
     }
 
     fn pump(&mut self, context: &mut Context<'_>) -> Poll<Result<HalfEnd, HalfEnd>> {
-        let mut moved = 0;
-        while moved < self.turn() {
+        let (mut moved, turn) = (0, self.turn());
+        let end = self.take_turn(&mut moved, turn, context);
+        if moved > 0 {
+            self.has_much = moved >= turn.min(MUCH);
+        }
+        end
+    }
+
+    fn take_turn(
+        &mut self,
+        moved: &mut usize,
+        turn: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<HalfEnd, HalfEnd>> {
+        let mut is_called = !self.has_much;
+        loop {
             if self.held.is_some() {
                 ready!(self.wait(|flow| flow.half.to.may_write(context)));
-                moved += self.empty_pipe().map_err(HalfEnd::WriteFailed)?;
+            } else {
+                ready!(self.half.from.may_read(context));
+                ready!(self.wait(|flow| flow.poll_room(context)));
+            }
+            if !is_called || *moved >= turn {
+                ready!(self.place.poll(context));
+                is_called = true;
+            }
+            if self.held.is_some() {
+                *moved += self.empty_pipe().map_err(HalfEnd::WriteFailed)?;
                 continue;
             }
-            ready!(self.half.from.may_read(context));
-            ready!(self.wait(|flow| flow.poll_room(context)));
             let block = match &mut self.line {
                 Some(line) => {
                     let block = ready!(Pin::new(line).poll(context));
@@ -229,14 +264,11 @@ impl<'a> Flow<'a> {
                 None => None,
             };
             match self.advance(block)? {
-                Moved::Some(len) => moved += len,
+                Moved::Some(len) => *moved += len,
                 Moved::End => return Poll::Ready(Ok(HalfEnd::Finished)),
                 Moved::NoBlock => self.line = Some(self.half.pool.line_up()),
             }
         }
-        // The others' turn.
-        context.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Asks for room, and sees to it that a sender whose receiver stalls is not let send ever more.
@@ -298,7 +330,7 @@ impl<'a> Flow<'a> {
         if !self.is_trusted() {
             PIECE
         } else if self.half.treatment.recrypt.is_some() {
-            (self.proof() / AHEAD).min(TURN)
+            (self.proof() / AHEAD).min(self.slice)
         } else {
             self.proof().min(self.turn())
         }
@@ -306,7 +338,9 @@ impl<'a> Flow<'a> {
 
     fn turn(&self) -> usize {
         // With records between it would be more than two pipes take at once.
-        if self.splices() && !self.half.treatment.wrap {
+        if self.half.treatment.recrypt.is_some() {
+            self.slice
+        } else if self.splices() && !self.half.treatment.wrap {
             SPLICED_TURN
         } else {
             TURN
@@ -441,3 +475,7 @@ pub async fn discard(from: &Async<TcpStream>) -> io::Result<()> {
     while from.read_with(|mut socket| socket.read(&mut [0; 4096])).await? > 0 {}
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests are their own peers")]
+mod tests;

@@ -4,9 +4,9 @@
 //! What was not taken stays in the sender's socket: the ciphers step back over it, and a record that has begun is remembered as a
 //! header and a count. So the blocks are free again before anybody waits.
 
-use super::{Flow, HalfEnd, Moved, Record, TURN};
+use super::{Flow, HalfEnd, Moved, PIECE, Record, SLICE, TURN};
 use crate::pool::Block;
-use crate::sys::{socket, splice};
+use crate::sys::{clock, socket, splice};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use wire::cipher::recrypt;
 use wire::faketls::record::{self, Unwrapper};
@@ -74,7 +74,7 @@ impl Flow<'_> {
         }
 
         let before = self.half.treatment.unwrap;
-        let (plan, payload) = self.treat(&mut blocks, there)?;
+        let (plan, payload) = self.treat_in_time(&mut blocks, there)?;
         let whole: usize = plan.iter().map(Piece::len).sum();
         let sent = match gather(&blocks, &plan, |pieces| {
             splice::send(self.half.to.get_ref(), pieces)
@@ -102,6 +102,22 @@ impl Flow<'_> {
             self.full();
         }
         Ok(Moved::Some(taken))
+    }
+
+    /// Treats them, and notes how many can be treated within a slice of time.
+    fn treat_in_time(&mut self, blocks: &mut Blocks, len: usize) -> Result<(Plan, usize), HalfEnd> {
+        if len < PIECE {
+            return self.treat(blocks, len);
+        }
+        let begun = clock::now();
+        let treated = self.treat(blocks, len);
+        let took = clock::now().saturating_duration_since(begun);
+        if took > SLICE {
+            self.slice = (self.slice / 2).max(PIECE);
+        } else if len >= self.slice / 2 && took < SLICE / 4 {
+            self.slice = (self.slice * 2).min(TURN);
+        }
+        treated
     }
 
     /// Unwraps and recrypts `len` bytes of the blocks, and plans how they are written. Returns also how much payload that is.

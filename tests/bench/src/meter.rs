@@ -15,12 +15,16 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(time.sum())
 }
 
-/// Lets a process of one thread, or this thread and those that it begins later, run on these processors only.
-pub(crate) fn pin(pid: Option<u32>, processors: &[usize]) {
+/// Lets all threads of a process, and those that they begin later, run on these processors only.
+pub(crate) fn pin(pid: u32, processors: &[usize]) {
     let mut set = CpuSet::new();
     processors.iter().for_each(|processor| set.set(*processor));
-    let pid = pid.and_then(|pid| Pid::from_raw(pid as i32));
-    sched_setaffinity(pid, &set).expect("these processors are there");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    for task in tasks.flatten() {
+        let id = task.file_name().to_str().and_then(|id| id.parse().ok());
+        // A thread may have ended meanwhile.
+        let _ = sched_setaffinity(id.and_then(Pid::from_raw), &set);
+    }
 }
 
 /// Those that this thread may run on.

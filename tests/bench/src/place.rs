@@ -13,14 +13,15 @@ pub(crate) fn in_each_place(subjects: &[Subject], mut work: impl FnMut(&str)) {
     let (first, last) = (processors[0], processors[processors.len() - 1]);
     subjects
         .iter()
-        .for_each(|subject| meter::pin(Some(subject.pid), &[first]));
-    meter::pin(None, &[first]);
+        .for_each(|subject| meter::pin(subject.pid, &[first]));
+    let load = std::process::id();
+    meter::pin(load, &[first]);
     work("all on one processor");
-    meter::pin(None, &[last]);
+    meter::pin(load, &[last]);
     if first == last {
         println!("There is no other processor for the load.\n");
     } else {
         work("the relay on a processor of its own");
     }
-    meter::pin(None, &processors);
+    meter::pin(load, &processors);
 }
