@@ -31,7 +31,7 @@ const LARGE_PIPE: usize = 1 << 20;
 
 type Case = (&'static str, fn(&str));
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     ("download", rate::downloads),
     ("upload", rate::uploads),
     ("syscalls", rate::syscalls),
@@ -40,6 +40,7 @@ const CASES: [Case; 11] = [
     ("busy-echo", session::echo_beside_downloads),
     ("idle", session::idle),
     ("rtt", rtt::far_downloads),
+    ("lossy", rtt::lossy_downloads),
     ("segments", segments::small_segments),
     ("stall", stall::stalled_readers),
     ("ubus", bus::calls_beside_downloads),
