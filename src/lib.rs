@@ -27,7 +27,7 @@
 //! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats::snapshot`, [`stats::Emit`], `reactor`, `sys` |
 //! | [`syslog`] | the `log` facade → /dev/log or stderr | `sys` |
 //! | `quote` | words of peers and owners in messages | nothing of ours |
-//! | [`reactor`] | which descriptors are ready, and whose time has come | `sys` |
+//! | [`reactor`] | which descriptors are ready, whose time has come, and which busy task goes on | `sys` |
 //! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
 //! | `wire` (crate) | the bytes: no sockets, no clock, no randomness | nothing of ours |
 //! | `fetch` (crate) | mtfetch, the companion that downloads | `wire`, and of these `dial`, `dc`, `reactor`, `sys` and a few more; nobody looks at it |

@@ -1,4 +1,4 @@
-//! The reactor: which descriptors are ready, and whose time has come.
+//! The reactor: which descriptors are ready, whose time has come, and which of those with much to do goes on.
 //!
 //! One for each thread that asks, and nothing of it is shared: the relay has one thread. A descriptor is registered once, for
 //! both directions, edge-triggered (epoll(7)): waiting for it again costs no system call, and an idle one 40 bytes.
