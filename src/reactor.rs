@@ -13,7 +13,7 @@ mod watched;
 #[allow(clippy::disallowed_methods, reason = "tests are their own peers")]
 mod tests;
 
-pub use line::Place;
+pub use line::{Kind, Place};
 pub use timer::Timer;
 pub use watched::Async;
 

@@ -106,7 +106,7 @@ fn the_line_goes_on_by_one_at_each_look_and_after_all_others() {
         let much = async move {
             let mut place = Place::default();
             for _ in 0..ROUNDS {
-                std::future::poll_fn(|context| place.poll(context)).await;
+                std::future::poll_fn(|context| place.poll(Kind::Other, context)).await;
                 order.borrow_mut().push(name);
                 (&mut &*theirs).write_all(b"?").unwrap();
             }
@@ -128,25 +128,61 @@ fn the_line_goes_on_by_one_at_each_look_and_after_all_others() {
     assert_eq!(*order.borrow(), expected);
 }
 
+/// The names of those who line up, in the order in which they are called.
+fn order_of_calls(line: &[(&'static str, Kind)]) -> Vec<&'static str> {
+    let order = RefCell::new(Vec::new());
+    let order = &order;
+    let executor = smol::LocalExecutor::new();
+    let come = |(name, kind)| async move {
+        let mut place = Place::default();
+        std::future::poll_fn(|context| place.poll(kind, context)).await;
+        order.borrow_mut().push(name);
+    };
+    let all: Vec<_> = line.iter().map(|who| executor.spawn(come(*who))).collect();
+    block_on(executor.run(async {
+        for task in all {
+            task.await;
+        }
+    }))
+    .unwrap();
+    order.take()
+}
+
+#[test]
+fn whoever_holds_what_others_lack_comes_before_them() {
+    let line = [
+        ("at once", Kind::Other),
+        ("first other", Kind::Other),
+        ("second other", Kind::Other),
+        ("first holder", Kind::Holder),
+        ("second holder", Kind::Holder),
+    ];
+    let called = [
+        "at once",
+        "first holder",
+        "second holder",
+        "first other",
+        "second other",
+    ];
+    assert_eq!(order_of_calls(&line), called);
+}
+
 /// A task that is gone leaves its place to the next one, and who is called late has the place still.
 #[test]
 fn a_place_in_the_line_is_neither_inherited_nor_lost() {
     let mut places = [Place::default(), Place::default(), Place::default()];
     block_on(async {
-        std::future::poll_fn(|context| Place::default().poll(context)).await;
+        std::future::poll_fn(|context| Place::default().poll(Kind::Other, context)).await;
         for place in &mut places {
-            let called = future::poll_once(std::future::poll_fn(|context| place.poll(context))).await;
+            let poll = std::future::poll_fn(|context| place.poll(Kind::Other, context));
+            let called = future::poll_once(poll).await;
             assert!(called.is_none(), "everybody waits for the next look");
         }
         places[1] = Place::default();
         for look in 0..3 {
             future::yield_now().await;
-            let [first, _, third] = &mut places;
-            let called = |place: &mut Place| {
-                let number = place.number();
-                Reactor::with(|reactor| number.is_some_and(|number| reactor.line.has_called(number))).unwrap()
-            };
-            assert_eq!((called(first), called(third)), (true, look == 2), "look {look}");
+            let waiting = [places[0].is_waiting(), places[2].is_waiting()];
+            assert_eq!(waiting, [false, look < 2], "look {look}");
         }
     })
     .unwrap();

@@ -13,7 +13,7 @@ mod copying;
 mod splicing;
 
 use crate::pool::{Block, BufferPool, Waiting};
-use crate::reactor::{Async, Place};
+use crate::reactor::{Async, Kind, Place};
 use crate::relay::pipes::Pipes;
 use crate::relay::pulse::Pulse;
 use crate::sys::socket;
@@ -248,7 +248,12 @@ impl<'a> Flow<'a> {
                 ready!(self.wait(|flow| flow.poll_room(context)));
             }
             if !is_called || *moved >= turn {
-                ready!(self.place.poll(context));
+                let kind = if self.held.is_some() {
+                    Kind::Holder
+                } else {
+                    Kind::Other
+                };
+                ready!(self.place.poll(kind, context));
                 is_called = true;
             }
             if self.held.is_some() {

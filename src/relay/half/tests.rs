@@ -84,7 +84,7 @@ fn whoever_moved_much_lets_the_others_go_first_until_it_has_little() {
 async fn in_line() -> Place {
     let mut place = Place::default();
     // The first one may go on at once.
-    while future::poll_once(poll_fn(|context| place.poll(context)))
+    while future::poll_once(poll_fn(|context| place.poll(Kind::Other, context)))
         .await
         .is_some()
     {}
