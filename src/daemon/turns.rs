@@ -3,18 +3,30 @@
 //! The executor's own `run` would look at the reactor after every 200 turns. Whoever has much to do waits in the reactor's line, and
 //! there goes on only one for each look.
 
+use crate::sys::clock;
 use smol::LocalExecutor;
 use smol::future::{self, FutureExt as _};
+use std::time::Duration;
 
 /// Turns of tasks between two looks; a look costs a system call, a turn usually several.
 const TURNS: usize = 8;
+/// No further turn once this has passed: where there are no AES instructions a single one can take as long.
+const SLICE: Duration = Duration::from_millis(2);
 
 /// Runs the tasks until `main` ends, which comes before all of them.
 pub(super) async fn run<T>(executor: &LocalExecutor<'_>, main: impl Future<Output = T>) -> T {
     let tasks = async {
         loop {
             executor.tick().await;
-            if (1..TURNS).all(|_| executor.try_tick()) {
+            let begun = clock::now();
+            let mut more = true;
+            for _ in 1..TURNS {
+                more = executor.try_tick();
+                if !more || clock::now().saturating_duration_since(begun) > SLICE {
+                    break;
+                }
+            }
+            if more {
                 future::yield_now().await;
             }
         }
@@ -28,7 +40,6 @@ mod tests {
     use crate::reactor::{self, Timer};
     use std::cell::Cell;
     use std::rc::Rc;
-    use std::time::Duration;
 
     #[test]
     fn busy_tasks_hold_up_the_main_one_for_a_few_turns_only() {
