@@ -4,13 +4,13 @@
 //! or the configuration is wrong (for `link` a wrong configuration is 1). Answers go to stdout, complaints to stderr, so that
 //! `mtrelay link | head -1` and `mtrelay secret > file` do what they say; a reader that has gone away is no error.
 
-use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config};
-use crate::quote::Quoted;
 use crate::stats::json::Json;
-use crate::sys::stdio::Stdio;
 use crate::{daemon, http, link, probe};
 use argh::FromArgs;
+use mtrelay_core::config::problem::{Problem, Severity};
+use mtrelay_core::quote::Quoted;
+use mtrelay_core::sys::stdio::Stdio;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -496,7 +496,7 @@ fn link(args: &LinkArgs, terminal: &mut Terminal) -> u8 {
 }
 
 fn secret(args: &SecretArgs, terminal: &mut Terminal) -> u8 {
-    let form = match args.tls.as_deref().map(config::value::domain) {
+    let form = match args.tls.as_deref().map(mtrelay_core::config::value::domain) {
         None => Form::Plain,
         Some(Ok(domain)) => Form::Ee(domain),
         Some(Err(wrong)) => {

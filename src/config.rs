@@ -8,40 +8,36 @@
 //! nor what may be one in the wrong place. Numbers are bounded so that sums and products of them fit 32 bits.
 
 mod cidr;
-pub mod date;
 pub mod options;
-pub mod problem;
-pub mod uci;
 pub mod users;
-pub mod value;
 
 mod lists;
-mod read;
 
 use crate::access::{Access, AddressSet};
-use crate::dc::{DcId, Table};
-use crate::map::Map;
 use cidr::Cidr;
-pub use date::{Date, month};
+pub use mtrelay_core::calendar::{Date, month};
+pub use mtrelay_core::config::problem::{Problem, Severity};
+use mtrelay_core::config::uci::{Package, Section};
+pub use mtrelay_core::config::value::HostPort;
+use mtrelay_core::config::{
+    read::{self, Reader},
+    uci, value,
+};
+use mtrelay_core::dc::{DcId, Table};
+use mtrelay_core::map::Map;
 use options::{DC_OPTIONS, RELAY_OPTIONS};
-pub use problem::{Problem, Severity};
-use read::Reader;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
-use uci::{Package, Section};
 use users::Users;
 pub use users::{QuotaReset, User};
-pub use value::HostPort;
 use wire::Modes;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/config/mtrelay";
 
-/// More than a week is no timeout.
-const MAX_TIMEOUT_SECS: u32 = 7 * 24 * 3600;
 /// More sessions than the descriptors of one process serve.
 const MAX_SESSIONS: u32 = 100_000;
 /// Half of what 32 bits address: `buffer_size` × `buffers` stays countable in an `i32`.

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,10 @@ use smol::future::{self, FutureExt as _};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::lock::Semaphore;
 
-use crate::reactor::{Async, Timer};
 use crate::stats::{Snapshot, json, prometheus, text};
-use crate::sys::socket;
+use mtrelay_core::host::names_this_machine;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::socket;
 
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -255,14 +256,14 @@ fn understand(request: &httparse::Request<'_, '_>) -> Option<Request> {
         (None, _) if request.version == Some(0) => None,
         _ => return None,
     };
-    let mut host_is_ours = host.is_none_or(is_ours);
+    let mut host_is_ours = host.is_none_or(names_this_machine);
     let mut target = request.path?;
     // The form that proxies are asked in: every server has to understand it, and its host is the one that counts.
     if let Some((scheme, rest)) = target.split_at_checked(7)
         && scheme.eq_ignore_ascii_case("http://")
     {
         let path = rest.find(['/', '?']).unwrap_or(rest.len());
-        host_is_ours &= is_ours(&rest.as_bytes()[..path]);
+        host_is_ours &= names_this_machine(&rest.as_bytes()[..path]);
         target = &rest[path..];
     }
     let path = target.split('?').next()?.to_owned();
@@ -271,28 +272,6 @@ fn understand(request: &httparse::Request<'_, '_>) -> Option<Request> {
         path,
         host_is_ours,
     })
-}
-
-/// Whether a Host header names this machine in a way that nobody else's name server can.
-#[must_use]
-pub fn is_ours(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else {
-        return false;
-    };
-    let (name, rest) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        Some((address, rest)) => {
-            if address.parse::<Ipv6Addr>().is_err() {
-                return false;
-            }
-            ("localhost", rest)
-        }
-        None => host.split_at(host.find(':').unwrap_or(host.len())),
-    };
-    let port_is_good = rest.is_empty()
-        || rest
-            .strip_prefix(':')
-            .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    port_is_good && (name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok())
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -10,44 +10,30 @@
 //! | room | what it is | looks at |
 //! |---|---|---|
 //! | `main` | argv → exit code | `cli` |
-//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `sys`, `stats`' [`stats::Emit`] |
-//! | [`daemon`] | listeners, admission, reload, drain | everything but `cli` |
-//! | [`config`], `config::uci` | UCI text → a valid [`config::Config`]; every default | `access`, `dc`, `map`, `quote`, `wire` |
-//! | [`access`] | allow and block lists: sets of addresses | nothing of ours |
-//! | [`link`] | tg:// links and QR codes | `config`'s user, `wire` |
-//! | [`relay`] | sessions: openings, halves, endings, replay window, strangers | `access`, `wire`, `dial`, `pool`, `stats`, `close`, `dc`, `reactor`, `sys` |
-//! | [`dial`] | connections to data centres: raced, remembered, kept warm | `close`, `dc`, `reactor`, `sys` |
-//! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `dc`, `dial`'s options, `close`, `wire`, `reactor`, `sys`, `stats`' [`stats::Emit`] |
-//! | `map` | a small sorted map | nothing of ours |
-//! | [`pool`] | the fixed blocks in which relayed bytes stand | nothing of ours |
-//! | [`dc`] | ids and addresses of data centres | nothing of ours |
-//! | [`close`] | the words for every ending | nothing of ours |
-//! | [`stats`] | counters, [`stats::snapshot`], its renderings | `close`, `dc`, `map`, `quote` |
-//! | [`http`] | /stats /metrics /status | `stats::snapshot`, `reactor` |
-//! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats::snapshot`, [`stats::Emit`], `reactor`, `sys` |
-//! | [`syslog`] | the `log` facade → /dev/log or stderr | `sys` |
-//! | `quote` | words of peers and owners in messages | nothing of ours |
-//! | [`reactor`] | which descriptors are ready, whose time has come, and which busy task goes on | `sys` |
-//! | [`sys`] | system calls, the only `unsafe` | nothing of ours |
-//! | `wire` (crate) | the bytes: no sockets, no clock, no randomness | nothing of ours |
-//! | `fetch` (crate) | mtfetch, the companion that downloads | `wire`, and of these `dial`, `dc`, `reactor`, `sys` and a few more; nobody looks at it |
+//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `stats` |
+//! | [`daemon`] | listeners, reload, drain, the once-a-second work | every room but `cli` |
+//! | [`config`] | UCI sections → a valid [`config::Config`]; the table of options | `access` |
+//! | [`access`] | allow and block lists: sets of addresses | nothing of this crate |
+//! | [`link`] | tg:// links and QR codes | `config` |
+//! | [`relay`] | sessions: handshake, duplex, close, replay window, front site | `access`, `pool`, `stats` |
+//! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `stats` |
+//! | [`pool`] | the fixed blocks that hold relayed bytes | nothing of this crate |
+//! | [`stats`] | counters, [`stats::snapshot`], its renderings | nothing of this crate |
+//! | [`http`] | /stats /metrics /status | `stats` |
+//! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats` |
+//!
+//! Three more crates stand beside this one: `mtrelay_core` (src/core: reactor, system calls, dialer, UCI reader, log), which looks at
+//! `wire` only; `wire` (src/wire: bytes in, values out), which looks at nothing; and `mtfetch` (src/fetch), which looks at both and
+//! never at this crate.
 
 pub mod access;
 pub mod cli;
-pub mod close;
 pub mod config;
 pub mod daemon;
-pub mod dc;
-pub mod dial;
 pub mod http;
 pub mod link;
-mod map;
 pub mod pool;
 pub mod probe;
-pub mod quote;
-pub mod reactor;
 pub mod relay;
 pub mod stats;
-pub mod sys;
-pub mod syslog;
 pub mod ubus;

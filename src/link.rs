@@ -65,9 +65,8 @@ pub fn endpoint(config: &Config, host: Option<&str>) -> Result<(String, u16), St
             .map(|ip| ip.to_string())
     };
     let host = match host {
-        Some(host) => {
-            crate::config::value::public_host(host).map_err(|wrong| format!("host '{host}' {wrong}"))?
-        }
+        Some(host) => mtrelay_core::config::value::public_host(host)
+            .map_err(|wrong| format!("host '{host}' {wrong}"))?,
         None => config
             .link_host
             .clone()

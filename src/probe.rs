@@ -6,12 +6,12 @@
 //!
 //! Promises: all addresses are tried at once, each once, and a try takes at most 10 s.
 
-use crate::close::ConnectFailure;
-use crate::dc::{DcId, Table};
-use crate::dial::{self, DialOptions, attempts};
-use crate::reactor::{self, Async, Timer};
 use crate::stats::Emit;
-use crate::sys::{clock, socket};
+use mtrelay_core::close::ConnectFailure;
+use mtrelay_core::dc::{DcId, Table};
+use mtrelay_core::dial::{self, DialOptions, attempts};
+use mtrelay_core::reactor::{self, Async, Timer};
+use mtrelay_core::sys::{clock, socket};
 use smol::future::{self, FutureExt as _};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::io::{self, ErrorKind};
@@ -432,7 +432,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dial::PreferIpv6;
+    use mtrelay_core::dial::PreferIpv6;
 
     fn tried(address: &str, result: Result<u64, &'static str>, prefer: PreferIpv6) -> Tried {
         let address = address.parse().unwrap();

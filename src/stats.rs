@@ -16,9 +16,9 @@ pub mod text;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use crate::close::{CloseReason, ConnectFailure, Reject};
-use crate::dc::DcId;
-use crate::map::Map;
+use mtrelay_core::close::{CloseReason, ConnectFailure, Reject};
+use mtrelay_core::dc::DcId;
+use mtrelay_core::map::Map;
 
 pub use emit::Emit;
 pub use session::SessionStats;
@@ -392,7 +392,7 @@ mod tests {
             }
         }
         // 1 to 5, 203, 10001 to 10005 and the declared 7, each with its media twin.
-        assert_eq!(stats.dcs.borrow().len(), 24);
+        assert_eq!(stats.dcs.borrow().values().count(), 24);
     }
 
     #[test]

@@ -16,13 +16,13 @@ mod method;
 pub use document::Document;
 pub use message::Status;
 
-use crate::reactor::Timer;
 use crate::stats::{Emit, Snapshot};
-use crate::sys::clock;
 use blob::kind;
 use client::Client;
 use message::{Attributes, Header, Message, attr};
 use method::{Arguments, METHODS};
+use mtrelay_core::reactor::Timer;
+use mtrelay_core::sys::clock;
 use smol::future;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -3,9 +3,9 @@
 //! A file has one block of addresses on a line; what follows `#` or `;` is a comment. One bad line refuses the whole
 //! configuration, as any other mistake does: a list that is half read would let in whom its owner meant to keep out.
 
-use super::problem::Problem;
 use super::{Cidr, read, value};
 use crate::access::AddressSet;
+use mtrelay_core::config::problem::Problem;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;

@@ -3,32 +3,8 @@
 //! They are kept as text, so that the installed file and LuCI's placeholders can be compared with them, and read as if
 //! they stood in the file.
 
-/// An option of a section.
-#[derive(Clone, Copy, Debug)]
-pub struct OptionSpec {
-    /// Its name in UCI.
-    pub name: &'static str,
-    /// What its absence means. Empty: nothing set.
-    pub default: &'static str,
-    /// Whether it takes any number of values (`list`).
-    pub list: bool,
-}
-
-const fn option(name: &'static str, default: &'static str) -> OptionSpec {
-    OptionSpec {
-        name,
-        default,
-        list: false,
-    }
-}
-
-const fn list(name: &'static str, default: &'static str) -> OptionSpec {
-    OptionSpec {
-        name,
-        default,
-        list: true,
-    }
-}
+pub use mtrelay_core::config::spec::OptionSpec;
+use mtrelay_core::config::spec::{list, option};
 
 /// The options of the `relay` section, with their defaults.
 pub const RELAY_OPTIONS: &[OptionSpec] = &[

@@ -2,13 +2,13 @@
 //!
 //! Promise: names and secrets are unique, and no message shows a secret.
 
-use super::date::Date;
 use super::options::USER_OPTIONS;
-use super::problem::Problem;
 use super::read::{Reader, shown};
 use super::uci::Section;
 use super::{MAX_SESSIONS, non_zero, value};
-use crate::map::Map;
+use mtrelay_core::calendar::Date;
+use mtrelay_core::config::problem::Problem;
+use mtrelay_core::map::Map;
 use wire::secret::{Form, Secret};
 
 /// A petabyte. In bytes it fits 64 bits many times over.

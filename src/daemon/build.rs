@@ -1,9 +1,6 @@
 //! What the configuration becomes: the shared state, made once, and the context, made anew at each reload.
 
 use crate::config::{self, ClockSkew, Config, User as ConfiguredUser};
-use crate::dc::DcId;
-use crate::dial::{DialOptions, Dialer, PreferIpv6};
-use crate::map::Map;
 use crate::pool::BufferPool;
 use crate::relay::held::Holder;
 use crate::relay::opening::{self, Openings};
@@ -12,9 +9,12 @@ use crate::relay::pipes::Pipes;
 use crate::relay::replay::ReplayWindow;
 use crate::relay::{Context, Shared, User};
 use crate::stats::Stats;
-use crate::sys::clock;
-use crate::sys::process::{self, Rights};
-use crate::sys::socket::Tuning;
+use mtrelay_core::dc::DcId;
+use mtrelay_core::dial::{DialOptions, Dialer, PreferIpv6};
+use mtrelay_core::map::Map;
+use mtrelay_core::sys::clock;
+use mtrelay_core::sys::process::{self, Rights};
+use mtrelay_core::sys::socket::Tuning;
 use smol::LocalExecutor;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};

@@ -1,18 +1,18 @@
 //! The daemon as the object on ubus sees it: what the methods that do more than look are made of, and what subscribers are told.
 
-use crate::config::value::public_host;
 use crate::daemon::{Daemon, ReloadError, dial_options};
-use crate::dc::{DcId, Table};
-use crate::dial::health::Turn;
 use crate::link;
-use crate::map::Map;
 use crate::probe;
-use crate::reactor::Timer;
 use crate::relay::isolate;
 use crate::stats::Emit;
 use crate::stats::snapshot::Snapshot;
-use crate::sys::clock;
 use crate::ubus::{self, Check, Document, Failure, Notice, Notices, Service, Status};
+use mtrelay_core::config::value::public_host;
+use mtrelay_core::dc::{DcId, Table};
+use mtrelay_core::dial::health::Turn;
+use mtrelay_core::map::Map;
+use mtrelay_core::reactor::Timer;
+use mtrelay_core::sys::clock;
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::SocketAddr;

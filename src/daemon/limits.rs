@@ -1,12 +1,12 @@
 //! The users' limits, applied to the sessions that live: what ends with a day, a month's bytes or a reload.
 
 use crate::access;
-use crate::close::CloseReason;
 use crate::config::{Config, QuotaReset, month};
 use crate::daemon::Current;
 use crate::relay::pulse::Pulse;
 use crate::relay::{Context, Shared};
-use crate::sys::clock;
+use mtrelay_core::close::CloseReason;
+use mtrelay_core::sys::clock;
 use std::cell::Cell;
 use std::net::IpAddr;
 

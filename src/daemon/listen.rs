@@ -1,11 +1,11 @@
 //! The listeners, and the admission of what they accept.
 
-use crate::close::Reject;
 use crate::daemon::Daemon;
-use crate::reactor::{Async, Timer};
 use crate::relay::{self, Taken};
-use crate::sys::clock;
-use crate::sys::socket::{self, Tuning};
+use mtrelay_core::close::Reject;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::clock;
+use mtrelay_core::sys::socket::{self, Tuning};
 use smol::Task;
 use smol::future::{self, FutureExt as _};
 use std::io::{self, ErrorKind};

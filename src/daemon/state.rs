@@ -9,7 +9,7 @@
 
 use crate::relay::Shared;
 use crate::relay::replay::Mark;
-use crate::sys::process;
+use mtrelay_core::sys::process;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;

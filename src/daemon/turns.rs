@@ -3,7 +3,7 @@
 //! The executor's own `run` would look at the reactor after every 200 turns. Whoever has much to do waits in the reactor's line, and
 //! there goes on only one for each look.
 
-use crate::sys::clock;
+use mtrelay_core::sys::clock;
 use smol::LocalExecutor;
 use smol::future::{self, FutureExt as _};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) async fn run<T>(executor: &LocalExecutor<'_>, main: impl Future<Outpu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::{self, Timer};
+    use mtrelay_core::reactor::{self, Timer};
     use std::cell::Cell;
     use std::rc::Rc;
 

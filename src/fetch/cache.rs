@@ -11,8 +11,8 @@ mod redis;
 
 use crate::link::Link;
 use crate::source::Media;
-use mtrelay::reactor::Timer;
-use mtrelay::sys::clock;
+use mtrelay_core::reactor::Timer;
+use mtrelay_core::sys::clock;
 use smol::channel::{Receiver, Sender};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -243,7 +243,7 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::source::memory;
-    use mtrelay::reactor::block_on;
+    use mtrelay_core::reactor::block_on;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn options(file: Option<PathBuf>) -> Options {

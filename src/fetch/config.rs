@@ -9,11 +9,11 @@ mod proxy;
 mod tests;
 
 use crate::cache;
-use mtrelay::config::problem::{Problem, Severity};
-use mtrelay::config::value::{self, Read};
-use mtrelay::config::{HostPort, uci};
-use mtrelay::dc::{DcId, Table};
-use mtrelay::dial::{DialOptions, PreferIpv6};
+use mtrelay_core::config::problem::{Problem, Severity};
+use mtrelay_core::config::value::{self, Read};
+use mtrelay_core::config::{HostPort, uci};
+use mtrelay_core::dc::{DcId, Table};
+use mtrelay_core::dial::{DialOptions, PreferIpv6};
 pub use options::{DC_OPTIONS, MAIN_OPTIONS, OptionSpec, PROXY_OPTIONS};
 pub use proxy::Proxy;
 use std::io::Read as _;
@@ -294,7 +294,7 @@ fn shown(name: &str, text: &str) -> String {
     if SECRETS.contains(&name) || text.len() >= 40 {
         return String::from("(not shown)");
     }
-    mtrelay::quote::Quoted { mark: '\'', text }.to_string()
+    mtrelay_core::quote::Quoted { mark: '\'', text }.to_string()
 }
 
 /// The options of one section.

@@ -21,8 +21,8 @@ use crate::cache::Cache;
 use crate::link::{Link, LinkError};
 use crate::source::{FetchError, Media, Reader, Source};
 use answer::{Head, Refusal, content_type, disposition, etag};
-use mtrelay::reactor::{Async, Timer};
-use mtrelay::sys::{clock, socket};
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::{clock, socket};
 use peer::{Next, Peer};
 use plan::{Plan, plan};
 use request::{Request, parameter};
@@ -353,7 +353,7 @@ impl<S: Source> Gateway<S> {
         let path = request.path.strip_prefix('/').unwrap_or(&request.path);
         let Some(token) = &self.settings.token else {
             let host = request.host.as_deref().unwrap_or("localhost");
-            return if mtrelay::http::is_ours(host.as_bytes()) {
+            return if mtrelay_core::host::names_this_machine(host.as_bytes()) {
                 Ok(path)
             } else {
                 Err(Refusal::new(

@@ -6,7 +6,7 @@
 //! Promises: any text is read without a panic, in time proportional to its length; what [`Link`] prints, it reads again as
 //! the same link; and no message quotes more than a short piece of the text, on one line.
 
-use mtrelay::quote::Quoted;
+use mtrelay_core::quote::Quoted;
 use std::fmt;
 use std::str::FromStr;
 

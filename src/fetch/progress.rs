@@ -144,7 +144,7 @@ fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mtrelay::sys::clock;
+    use mtrelay_core::sys::clock;
 
     #[test]
     fn the_speed_is_that_of_the_last_seconds() {

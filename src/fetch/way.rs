@@ -2,11 +2,11 @@
 
 use crate::exchange::{Exchange, ExchangeError, Secret, Step};
 use crate::rsa::PublicKey;
-use mtrelay::dc::{DcId, Table};
-use mtrelay::dial::Dialer;
-use mtrelay::dial::attempts::Rounds;
-use mtrelay::reactor::{Async, Timer};
-use mtrelay::sys::clock;
+use mtrelay_core::dc::{DcId, Table};
+use mtrelay_core::dial::Dialer;
+use mtrelay_core::dial::attempts::Rounds;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::clock;
 use smol::future::FutureExt as _;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::collections::VecDeque;

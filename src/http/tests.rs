@@ -3,6 +3,7 @@
 use super::*;
 use crate::stats::{Outside, Stats};
 use smol::future::yield_now;
+use std::net::Ipv4Addr;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -28,7 +29,7 @@ fn serving<T>(server: &Server, test: impl AsyncFnOnce(SocketAddr) -> T) -> T {
         Timer::after(LONG).await;
         panic!("the test hangs")
     };
-    crate::reactor::block_on(future::or(serve, future::or(test(addr), watchdog))).unwrap()
+    mtrelay_core::reactor::block_on(future::or(serve, future::or(test(addr), watchdog))).unwrap()
 }
 
 #[allow(clippy::disallowed_methods, reason = "the test is its own client")]

@@ -7,12 +7,12 @@
 //! Promises: nothing is read from the DC here, only looked at, so the relaying starts with its first byte; and nothing is
 //! read from the client that could not be kept.
 
-use crate::close::CloseReason;
-use crate::reactor::{Async, Timer};
 use crate::relay::held::{Held, Holder};
 use crate::relay::pulse::Pulse;
 use crate::relay::{client_failed, dc_failed, opening};
-use crate::sys::socket;
+use mtrelay_core::close::CloseReason;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::socket;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future as _, poll_fn};

@@ -3,12 +3,12 @@
 //! One state, polled by hand: an idle session carries it, and futures inside futures would each carry what the inner one
 //! does once more.
 
-use crate::close::CloseReason;
-use crate::reactor::Async;
 use crate::relay::half::{self, Flow, Half, HalfEnd, Treatment};
 use crate::relay::pulse::Pulse;
 use crate::relay::settle::Farewell;
 use crate::relay::{client_failed, dc_failed};
+use mtrelay_core::close::CloseReason;
+use mtrelay_core::reactor::Async;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::TcpStream;

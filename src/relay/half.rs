@@ -13,10 +13,10 @@ mod copying;
 mod splicing;
 
 use crate::pool::{Block, BufferPool, Waiting};
-use crate::reactor::{Async, Kind, Place};
 use crate::relay::pipes::Pipes;
 use crate::relay::pulse::Pulse;
-use crate::sys::socket;
+use mtrelay_core::reactor::{Async, Kind, Place};
+use mtrelay_core::sys::socket;
 use splicing::Held;
 use std::future::{Future as _, poll_fn};
 use std::io::{self, Read as _, Write as _};

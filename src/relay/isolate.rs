@@ -36,10 +36,10 @@ pub fn log_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::close::CloseReason;
-    use crate::dc::DcId;
     use crate::pool::BufferPool;
     use crate::stats::SessionStats;
+    use mtrelay_core::close::CloseReason;
+    use mtrelay_core::dc::DcId;
     use smol::LocalExecutor;
     use smol::future::yield_now;
     use std::cell::Cell;
@@ -52,7 +52,7 @@ mod tests {
         let dc = DcId::new(2).expect("not 0");
         let session = |panics: bool, turns: &Rc<Cell<u32>>| {
             let (stats, pool, turns) = (stats.clone(), pool.clone(), turns.clone());
-            let begun = crate::sys::clock::now();
+            let begun = mtrelay_core::sys::clock::now();
             let session = SessionStats::begin(
                 &stats,
                 stats.user("a"),
@@ -70,7 +70,7 @@ mod tests {
                         drop(block);
                         yield_now().await;
                     }
-                    session.end(CloseReason::ClientClosed, crate::sys::clock::now());
+                    session.end(CloseReason::ClientClosed, mtrelay_core::sys::clock::now());
                 };
                 isolated(&stats, whole).await;
             })

@@ -5,14 +5,14 @@
 //! shut an honest client out, neither silent nor slow ones: the newcomer has a moment to speak before it may have to
 //! go itself. Whoever is refused gets no answer of ours: its connection stays open in silence until the deadline.
 
-use crate::close::Reject;
-use crate::reactor::{Async, Timer};
 use crate::relay::half::discard;
 use crate::relay::passthrough::Visit;
 use crate::relay::{Context, Taken};
 use crate::stats::{Raised, Stats};
-pub(crate) use crate::sys::random::fill;
-use crate::sys::{clock, cpu};
+use mtrelay_core::close::Reject;
+use mtrelay_core::reactor::{Async, Timer};
+pub(crate) use mtrelay_core::sys::random::fill;
+use mtrelay_core::sys::{clock, cpu};
 use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};

@@ -4,17 +4,17 @@
 //! once for all strangers of the next minutes. What its certificates weigh is measured from time to time, so that our own
 //! answers to users look as long.
 
-use crate::close::CloseReason;
-use crate::dial::attempts::Rounds;
-use crate::dial::{Connected, Dialer};
-use crate::reactor::{Async, Timer};
 use crate::relay::half::{self, Half, HalfEnd, Treatment};
 use crate::relay::opening::fill;
 use crate::relay::pulse::Pulse;
 use crate::relay::settle::{Farewell, settle};
 use crate::relay::{Shared, Taken};
 use crate::stats::Stats;
-use crate::sys::{clock, socket};
+use mtrelay_core::close::CloseReason;
+use mtrelay_core::dial::attempts::Rounds;
+use mtrelay_core::dial::{Connected, Dialer};
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::{clock, socket};
 use smol::future::{self, FutureExt as _};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read as _, Write as _};

@@ -4,7 +4,7 @@
 //! socket took less than it had room for. Such sessions may have three quarters of the pipes; the last quarter is for
 //! sessions that drain. Who gets none copies instead, and is counted.
 
-use crate::sys::splice::Pipe;
+use mtrelay_core::sys::splice::Pipe;
 use std::cell::{Cell, RefCell};
 use std::io;
 

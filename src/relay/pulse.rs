@@ -3,7 +3,7 @@
 //! A timer for each session would cost memory and work for every byte. Instead one sweep a second looks at all of them:
 //! each session only notes the number of the last sweep before it moved a byte.
 
-use crate::close::CloseReason;
+use mtrelay_core::close::CloseReason;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::IpAddr;

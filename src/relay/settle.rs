@@ -4,9 +4,9 @@
 //! way. So, once nothing more will be sent: read and discard, wait until the peer has acknowledged everything, and only
 //! then close or reset.
 
-use crate::reactor::{Async, Timer};
 use crate::relay::half;
-use crate::sys::socket;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::socket;
 use smol::future::FutureExt as _;
 use std::future::pending;
 use std::net::{Shutdown, TcpStream};

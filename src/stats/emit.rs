@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Stats;
 use super::session::SessionStats;
 use super::snapshot::{Address, Buffers, Bytes, Fronted, Pipes, Sessions, Snapshot};
-use crate::close::ConnectFailure;
+use mtrelay_core::close::ConnectFailure;
 
 /// Takes a document apart into named values: written by JSON here, by ubus elsewhere. Inside an array names are empty.
 pub trait Emit {

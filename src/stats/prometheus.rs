@@ -7,7 +7,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::snapshot::{AddressState, Bytes, Dc, DcCounts, Snapshot};
-use crate::close::ConnectFailure;
+use mtrelay_core::close::ConnectFailure;
 
 /// The media type of the page.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -359,10 +359,10 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::close::{CloseReason, Reject};
-    use crate::dc::DcId;
     use crate::stats::snapshot::example;
     use crate::stats::{Outside, Stats};
+    use mtrelay_core::close::{CloseReason, Reject};
+    use mtrelay_core::dc::DcId;
     use std::collections::{BTreeMap, BTreeSet};
 
     /// Reads one line `name{label="value",…} number` as the format's own description has it.

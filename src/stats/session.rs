@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{DcStats, Stats, UserStats, add, lower, raise};
-use crate::close::{CloseReason, ConnectFailure};
-use crate::dc::DcId;
-use crate::quote::Quoted;
+use mtrelay_core::close::{CloseReason, ConnectFailure};
+use mtrelay_core::dc::DcId;
+use mtrelay_core::quote::Quoted;
 
 /// The counters of one session, and its hand on those of its user, its DC and the whole relay.
 pub struct SessionStats {

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Stats;
-use crate::close::{CloseReason, ConnectFailure, Reject};
-use crate::dc::DcId;
-use crate::map::Map;
+use mtrelay_core::close::{CloseReason, ConnectFailure, Reject};
+use mtrelay_core::dc::DcId;
+use mtrelay_core::map::Map;
 
 /// What the counters cannot know by themselves: the daemon fills it in for each snapshot.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 use super::emit::whole_seconds;
 use super::snapshot::{DcCounts, Snapshot};
 use super::{AddressState, Buffers};
-use crate::close::{CloseReason, ConnectFailure};
+use mtrelay_core::close::{CloseReason, ConnectFailure};
 
 /// The page `/stats`.
 pub fn stats(snapshot: &Snapshot) -> String {

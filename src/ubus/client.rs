@@ -5,8 +5,8 @@
 //! nothing for [`STALL`] is given up.
 
 use super::message::{Inbox, Message};
-use crate::reactor::{Async, Timer};
-use crate::sys::socket;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::socket;
 use std::future::Future as _;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -115,7 +115,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor;
+    use mtrelay_core::reactor;
     use std::future::poll_fn;
 
     #[test]

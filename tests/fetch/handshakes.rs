@@ -69,7 +69,7 @@ fn servers_that_speak_something_else_end_within_five_seconds() {
         let mtfetch::way::Way::Direct(table) = &mut setup.way else {
             unreachable!("it is direct");
         };
-        let two = mtrelay::dc::DcId::new(2).expect("a number of a data centre");
+        let two = mtrelay_core::dc::DcId::new(2).expect("a number of a data centre");
         table.set(two, vec![address]);
         held_once(&format!("{noise:?}"), || {
             let took = fails_after(setup.clone(), &format!("{noise:?}"));

@@ -5,7 +5,7 @@ use mtfetch::source::{Reader as _, Source as _};
 use mtfetch::way::Way;
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::world::File;
-use mtrelay::dc::{DcId, Table};
+use mtrelay_core::dc::{DcId, Table};
 use mtrelay_test_support::relay::TempDir;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -80,7 +80,7 @@ fn child_that_pauses() {
             taken += bytes.len() as u64;
         }
         // As long as it takes the window to fill, and then some.
-        mtrelay::reactor::Timer::after(ms(1500)).await;
+        mtrelay_core::reactor::Timer::after(ms(1500)).await;
         let grown = anonymous_kib().saturating_sub(before);
         assert!(grown <= (2 + 4) * 1024, "{grown} KiB more than {before}");
     });

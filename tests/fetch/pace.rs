@@ -134,7 +134,7 @@ fn a_reader_who_does_not_ask_stops_the_requests() {
         // Until nothing has come for a second.
         let (mut seen, mut since) = (0, Instant::now());
         while since.elapsed() < Duration::from_secs(1) {
-            mtrelay::reactor::Timer::after(ms(20)).await;
+            mtrelay_core::reactor::Timer::after(ms(20)).await;
             let bytes = cluster.counters().file_bytes;
             if bytes != seen {
                 (seen, since) = (bytes, Instant::now());

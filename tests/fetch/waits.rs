@@ -63,7 +63,7 @@ fn another_data_centre_does_not_wait() {
         executor
             .run(async {
                 while cluster.counters().waits == 0 {
-                    mtrelay::reactor::Timer::after(Duration::from_millis(5)).await;
+                    mtrelay_core::reactor::Timer::after(Duration::from_millis(5)).await;
                 }
                 fetch_whole(&telegram, &there).await;
             })

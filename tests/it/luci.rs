@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use mtrelay::close::{CloseReason, ConnectFailure, Reject};
 use mtrelay::config::Config;
 use mtrelay::config::options::{DC_OPTIONS, OptionSpec, RELAY_OPTIONS, USER_OPTIONS};
+use mtrelay_core::close::{CloseReason, ConnectFailure, Reject};
 
 const MODULES: &str = "luci/htdocs/luci-static/resources/mtrelay";
 

@@ -2,7 +2,7 @@
 //!
 //! Read `tests/vectors/README.md` first: it says what the fields mean and what must come of them.
 
-use mtrelay::dc::{DcId, Table};
+use mtrelay_core::dc::{DcId, Table};
 use mtrelay_test_support::faketls;
 use mtrelay_test_support::rng::Rng;
 use std::collections::BTreeMap;

@@ -5,8 +5,8 @@ use crate::answer::Answer;
 use crate::connection::{CallError, Connection};
 use crate::schedule::pace::Permit;
 use crate::way::within;
-use mtrelay::reactor::Timer;
-use mtrelay::sys::clock;
+use mtrelay_core::reactor::Timer;
+use mtrelay_core::sys::clock;
 use std::rc::Rc;
 
 /// The right to send one request over a connection. Dropped, it is given back.

@@ -5,7 +5,7 @@ use crate::connection::{CallError, Connection, Watch};
 use crate::salts::Salts;
 use crate::session::RpcError;
 use crate::way::OpenError;
-use mtrelay::sys::clock;
+use mtrelay_core::sys::clock;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 

@@ -6,7 +6,7 @@ use crate::link::Link;
 use crate::output::{self, SaveError, Target, Watch};
 use crate::progress::{Progress, amount};
 use crate::source::{FetchError, Media, Source};
-use mtrelay::sys::clock;
+use mtrelay_core::sys::clock;
 use rustix::termios;
 use std::io::{self, Write as _};
 

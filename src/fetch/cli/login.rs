@@ -11,7 +11,7 @@ use crate::source::FetchError;
 use crate::store::{Account, Store};
 use crate::telegram::{Device, Options, Telegram};
 use crate::way::Way;
-use mtrelay::dial::Dialer;
+use mtrelay_core::dial::Dialer;
 use smol::LocalExecutor;
 use std::net::ToSocketAddrs as _;
 use std::rc::Rc;

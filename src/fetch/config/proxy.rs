@@ -1,7 +1,7 @@
 //! An MTProto proxy: where it is, and the secret that it shares with its users.
 
-use mtrelay::config::HostPort;
-use mtrelay::config::value::{self, Read};
+use mtrelay_core::config::HostPort;
+use mtrelay_core::config::value::{self, Read};
 use std::str::FromStr;
 use wire::secret::Written;
 

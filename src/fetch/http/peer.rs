@@ -7,7 +7,7 @@
 use super::Times;
 use super::answer::Refusal;
 use super::request::{self, HEAD_MAX, Parsed, Request};
-use mtrelay::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Timer};
 use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::io::{self, ErrorKind};

@@ -7,7 +7,7 @@ pub(super) use client::{client, connect, until};
 use super::*;
 use crate::source::memory::{self, Memory};
 use client::{Answer, Client};
-use mtrelay::reactor::block_on;
+use mtrelay_core::reactor::block_on;
 use std::net::Ipv4Addr;
 
 fn settings() -> Settings {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::source::memory::{self, Memory};
-use mtrelay::reactor::block_on;
+use mtrelay_core::reactor::block_on;
 use partial::BLOCK;
 use std::fs;
 

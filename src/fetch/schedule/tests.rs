@@ -60,7 +60,7 @@ struct Race<'a> {
 
 /// How long a file of that size takes, and how many of its bytes were asked for.
 fn race(lines: &Lines, size: u64) -> (Duration, u64) {
-    let begun = mtrelay::sys::clock::now();
+    let begun = mtrelay_core::sys::clock::now();
     let mut window = Window::new(size, 0..size);
     window.set_connections(lines.rates.len());
     let mut race = Race {

@@ -90,7 +90,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let now = mtrelay::sys::clock::now();
+        let now = mtrelay_core::sys::clock::now();
         Pair {
             session: Session::new(KEY, Salts::new(SALT), ID, UNIX, now),
             now,

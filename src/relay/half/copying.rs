@@ -6,7 +6,7 @@
 
 use super::{Flow, HalfEnd, Moved, PIECE, Record, SLICE, TURN};
 use crate::pool::Block;
-use crate::sys::{clock, socket, splice};
+use mtrelay_core::sys::{clock, socket, splice};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use wire::cipher::recrypt;
 use wire::faketls::record::{self, Unwrapper};

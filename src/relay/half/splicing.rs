@@ -6,7 +6,7 @@
 
 use super::{Flow, HalfEnd, Moved, Record};
 use crate::relay::pipes::Pipes;
-use crate::sys::splice::Pipe;
+use mtrelay_core::sys::splice::Pipe;
 use std::io::{self, ErrorKind};
 use wire::faketls::record;
 

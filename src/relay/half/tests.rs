@@ -1,8 +1,8 @@
 //! When a half goes on, by the reactor's looks.
 
 use super::*;
-use crate::reactor::block_on;
 use crate::relay::pulse::Pulses;
+use mtrelay_core::reactor::block_on;
 use smol::future;
 use std::cell::Cell;
 use std::net::{Ipv4Addr, TcpListener};

@@ -1,9 +1,9 @@
 //! The client.
 
 use super::resp::{self, MAX_REPLY, Reply};
-use mtrelay::dial;
-use mtrelay::reactor::{Async, Timer};
-use mtrelay::sys::socket;
+use mtrelay_core::dial;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::socket;
 use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::cell::RefCell;

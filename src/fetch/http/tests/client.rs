@@ -1,7 +1,7 @@
 //! A client of HTTP, as a player or a browser is one.
 
-use mtrelay::reactor::Timer;
-use mtrelay::sys::clock;
+use mtrelay_core::reactor::Timer;
+use mtrelay_core::sys::clock;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;

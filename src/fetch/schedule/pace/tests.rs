@@ -4,7 +4,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn start() -> Instant {
-    mtrelay::sys::clock::now()
+    mtrelay_core::sys::clock::now()
 }
 
 fn open(lines: usize) -> Pace {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cache::{Cache, Options};
 use crate::source::{Media, memory};
-use mtrelay::reactor::block_on;
+use mtrelay_core::reactor::block_on;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};

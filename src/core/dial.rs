@@ -575,7 +575,7 @@ fn draw() -> u32 {
 }
 
 /// The kind of an error of connect(2).
-pub(crate) fn classify(error: &io::Error) -> ConnectFailure {
+pub fn classify(error: &io::Error) -> ConnectFailure {
     match error.kind() {
         ErrorKind::ConnectionRefused => ConnectFailure::Refused,
         ErrorKind::TimedOut => ConnectFailure::Timeout,

@@ -3,16 +3,19 @@
 //! All that holds for every option alike is here: defaults, empty values, options given twice, unknown ones, and the
 //! form of the messages. What the values mean is in `value`.
 
-use super::MAX_TIMEOUT_SECS;
-use super::options::OptionSpec;
 use super::problem::Problem;
+use super::spec::OptionSpec;
 use super::uci::{Item, Section, shown_name};
 use super::value::{self, Read};
 use crate::map::Map;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-pub(super) struct Reader<'a> {
+/// More than a week is no timeout.
+pub const MAX_TIMEOUT_SECS: u32 = 7 * 24 * 3600;
+
+/// The options of one section.
+pub struct Reader<'a> {
     items: &'a [Item],
     /// What the items are called in messages: the section's type.
     kind: &'a str,
@@ -22,7 +25,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// An absent section reads as an empty one.
-    pub(super) fn new(
+    pub fn new(
         section: Option<&'a Section>,
         specs: &'static [OptionSpec],
         problems: &'a mut Vec<Problem>,
@@ -38,17 +41,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn error(&mut self, line: usize, text: String) {
+    /// Adds an error of this section.
+    pub fn error(&mut self, line: usize, text: String) {
         self.problems.push(Problem::error(line, text));
     }
 
-    pub(super) fn warning(&mut self, line: usize, text: String) {
+    /// Adds a warning of this section.
+    pub fn warning(&mut self, line: usize, text: String) {
         self.problems.push(Problem::warning(line, text));
     }
 
     /// The line that decides an option, 0 if it is absent.
     #[inline(never)]
-    pub(super) fn line(&self, name: &str) -> usize {
+    pub fn line(&self, name: &str) -> usize {
         self.items
             .iter()
             .rev()
@@ -58,7 +63,7 @@ impl<'a> Reader<'a> {
 
     /// Whether an option is there, but empty.
     #[inline(never)]
-    pub(super) fn is_set_empty(&self, name: &str) -> bool {
+    pub fn is_set_empty(&self, name: &str) -> bool {
         self.items
             .iter()
             .rev()
@@ -68,14 +73,14 @@ impl<'a> Reader<'a> {
 
     /// An option's text and line; to UCI an empty one is an absent one, and the last one counts.
     #[inline(never)]
-    pub(super) fn text(&self, name: &str) -> Option<(&'a str, usize)> {
+    pub fn text(&self, name: &str) -> Option<(&'a str, usize)> {
         let item = self.items.iter().rev().find(|item| item.name == name)?;
         let text = item.value.trim();
         (!text.is_empty()).then_some((text, item.line))
     }
 
     /// An option that always has a value: if it is absent or wrong, its default's.
-    pub(super) fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> T {
+    pub fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> T {
         self.one_of_type(name, &read)
     }
 
@@ -91,7 +96,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An option whose default is that nothing is set.
-    pub(super) fn maybe<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Option<T> {
+    pub fn maybe<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Option<T> {
         self.maybe_of_type(name, &read)
     }
 
@@ -102,25 +107,27 @@ impl<'a> Reader<'a> {
         self.read(name, text, line, read)
     }
 
+    /// A whole number within `range`.
     #[inline(never)]
-    pub(super) fn number(&mut self, name: &str, range: RangeInclusive<u32>) -> u32 {
+    pub fn number(&mut self, name: &str, range: RangeInclusive<u32>) -> u32 {
         self.one(name, |text| value::number(text, &range))
     }
 
+    /// A whole number within `range`, or nothing where the option is absent.
     #[inline(never)]
-    pub(super) fn maybe_number(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
+    pub fn maybe_number(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
         self.maybe(name, |text| value::number(text, &range))
     }
 
     /// A timeout in seconds; zero is none.
     #[inline(never)]
-    pub(super) fn seconds(&mut self, name: &str) -> Option<Duration> {
+    pub fn seconds(&mut self, name: &str) -> Option<Duration> {
         let seconds = self.number(name, 0..=MAX_TIMEOUT_SECS);
         (seconds != 0).then(|| Duration::from_secs(seconds.into()))
     }
 
     /// A list's values; without any, its default's.
-    pub(super) fn many<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Vec<T> {
+    pub fn many<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Vec<T> {
         self.many_with_lines(name, read)
             .into_iter()
             .map(|(value, _)| value)
@@ -129,11 +136,7 @@ impl<'a> Reader<'a> {
 
     /// A list's values with their lines; without any, its default's with line 0. Several values may also stand in
     /// one entry, with spaces between them, as they do in an `option`.
-    pub(super) fn many_with_lines<T>(
-        &mut self,
-        name: &str,
-        read: impl Fn(&str) -> Read<T>,
-    ) -> Vec<(T, usize)> {
+    pub fn many_with_lines<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Vec<(T, usize)> {
         self.list_texts(name)
             .into_iter()
             .filter_map(|(text, line)| Some((self.read(name, text, line, &read)?, line)))
@@ -157,7 +160,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Says what is unknown or given twice. Call it once, at the end.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         let Reader {
             items,
             kind,
@@ -242,7 +245,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// A value for a message: in quotes, of one line, not too long, and not at all if it could be a misplaced secret.
-pub(super) fn shown(value: &str) -> String {
+pub fn shown(value: &str) -> String {
     let mut hex_run = 0;
     for byte in value.bytes() {
         hex_run = if byte.is_ascii_hexdigit() { hex_run + 1 } else { 0 };
@@ -263,7 +266,14 @@ pub(super) fn shown(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::RELAY_OPTIONS;
+    use crate::config::spec::{OptionSpec, option};
+
+    const RELAY_OPTIONS: &[OptionSpec] = &[
+        option("front_address", ""),
+        option("front_domain", ""),
+        option("fast_mode", ""),
+        option("buffers", ""),
+    ];
 
     #[test]
     fn a_mistyped_option_is_recognised() {

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn procd_s_list_has_every_call_of_ours_and_fits_its_jumps() {
-        let json = include_str!("../../openwrt/files/etc/seccomp/mtrelay.json");
+        let json = include_str!("../../../openwrt/files/etc/seccomp/mtrelay.json");
         let named = named();
         assert!(named.len() > 90, "{}", named.len());
         for name in named {

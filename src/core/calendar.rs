@@ -1,6 +1,6 @@
 //! Days, as `expires` names them: only what an owner writes down, and the second in which the day ends.
 
-use super::value::{Read, wrong};
+use crate::config::value::{Read, wrong};
 use std::fmt;
 use std::str::FromStr;
 

@@ -14,7 +14,11 @@ use wire::secret::{MAX_DOMAIN_LEN, is_host_name};
 /// A value, or what is wrong with it (and what would be right).
 pub type Read<T> = Result<T, String>;
 
-pub(super) fn wrong<T>(text: impl Into<String>) -> Read<T> {
+/// A refusal: what is wrong, and what would be right.
+///
+/// # Errors
+/// Always.
+pub fn wrong<T>(text: impl Into<String>) -> Read<T> {
     Err(text.into())
 }
 
