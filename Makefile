@@ -11,13 +11,17 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 DENY_FLAGS := --workspace --config .deny.toml
 
+CODESPELL_VERSION := $(shell sed -n 's|^codespell==\([0-9.]*\).*|\1|p' .ci/codespell.txt)
+CODESPELL := $(CACHE)/codespell-$(CODESPELL_VERSION)
+SPELLED := *.md .ci/* Makefile docs luci openwrt src tests
+
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := $(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 SECONDS ?= 15
 
 DURATION ?= 60
 
-.PHONY: help run cross package feed-size shares memory instructions test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc vectors dialing footprint bench
+.PHONY: help run cross package feed-size shares memory instructions test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc docs-check vectors dialing footprint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,7 +110,7 @@ soak: ## mixed load on the release binary for DURATION=60 seconds
 	MTRELAY_BIN='$(abspath $(TARGET_DIR))/release/mtrelay' MTRELAY_SOAK_SECONDS=$(DURATION) \
 		$(CARGO) test --test it -- --nocapture --exact soak::memory_and_descriptors_stay_flat_under_mixed_load
 
-lint: lint-fmt lint-clippy lint-deny lint-doc ## format, clippy, dependencies and their licences, documentation
+lint: lint-fmt lint-clippy lint-deny lint-doc docs-check ## format, clippy, dependencies and their licences, documentation
 
 lint-fmt:
 	$(CARGO) fmt --all --check
@@ -129,6 +133,18 @@ $(CARGO_DENY):
 
 lint-doc:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --workspace --document-private-items
+
+# Tests whose names hold `docs` compare the pages with the tree, and the generated ones with the tables they are made from.
+docs-check: $(CODESPELL) ## documents: links, paths and words true, generated pages fresh, spelling
+	PYTHONPATH='$(CODESPELL)' $(PYTHON) -m codespell_lib $(SPELLED)
+	$(CARGO) test --quiet --test it docs
+
+# Moved to its name once it is whole. Debian's Python has no pip of its own.
+$(CODESPELL):
+	PYTHONPATH=openwrt/build $(PYTHON) -B -c 'import toolchain; toolchain.require_pip()'
+	rm -rf '$@.new'
+	$(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes --target '$@.new' -r .ci/codespell.txt
+	mv '$@.new' '$@'
 
 vectors: ## compute the vectors again, and capture what TDLib and Telethon send
 	CACHE='$(CACHE)' tests/genuine/run vectors

@@ -13,6 +13,7 @@ mod bugs;
 mod check_net;
 mod client_side;
 mod daemon;
+mod docs;
 mod endings;
 mod fuzz_seeds;
 mod house;

@@ -131,5 +131,5 @@ test('a log that cannot be read says why', async () => {
 
 	await world.control('instead', { 'log.read': { code: 6 } });
 	await world.open(page, 'log');
-	await says(page, 'This login may not ask for that.');
+	await says(page, 'This login has no right to ask for this.');
 });

@@ -105,7 +105,7 @@ for (const language of [ 'ru', 'zh_Hans', 'fa', 'de' ]) {
 
 		await world.open(page, 'overview');
 		await says(page, said.get('Can it be reached?'));
-		await says(page, said.get('Ready: the relay is running, and nobody has connected through it yet.'));
+		await says(page, said.get('Ready: the relay is running, and no client has connected yet.'));
 		await world.open(page, 'settings');
 		await says(page, said.get('Whether the service starts with the router.'));
 		assert.deepStrictEqual(await world.complaints(page), []);

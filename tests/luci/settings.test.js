@@ -141,7 +141,7 @@ test('opening the WAN comes with a warning', async () => {
 	await world.open(page, 'settings');
 	assert.ok(!(await page.locator('#view').innerText()).includes('Anyone on the Internet'));
 	await field(page, 'open_wan').locator('input[type="checkbox"]').check({ force: true });
-	await says(page, 'Anyone on the Internet can then knock at these ports.');
+	await says(page, 'Anyone on the Internet can then connect to these ports.');
 	await saveAndApply(page);
 	assert.match(await saved(), /option open_wan '1'/);
 });

@@ -52,7 +52,7 @@ test('the verdict and its notes', async () => {
 	}, all(id => dc(id, 'untried', 'untried')));
 	assert.match(said.text, /^Ready: /);
 	assert.deepStrictEqual(said.notes.map(note => note.text.split(':')[0].split(',')[0]), [
-		'Clock not set yet', 'A changed configuration was refused', 'All relay memory is in use', '2 sessions were refused because a limit was reached.'
+		'Clock not set yet', 'A changed configuration was refused', 'All relay buffers are in use', '2 sessions were refused because a limit was reached.'
 	]);
 
 	said = await of({ clock: { synced: true, refused: 9, last_offset_s: -86400 } }, {});
@@ -108,7 +108,7 @@ test('whether the router can be reached, in words', async () => {
 	await file(text => text.replace("option link_host 'home.example.net'", "option link_host 'home.example.net'\n\toption open_wan '1'"));
 	await world.open(page, 'overview');
 	await says(page, 'another router stands in front of this one. Forward TCP port ');
-	await says(page, 'Over IPv6 the router is 2001:db8::7.');
+	await says(page, 'The WAN address 2001:db8::7 is public: clients with IPv6');
 	await says(page, 'is open on the WAN: the service opens it while it runs.');
 
 	const port = /'127.0.0.1:(\d+)'/.exec((await world.control('export', {})).text)[1];

@@ -113,9 +113,9 @@ return baseclass.extend({
 		case 'absent':
 			return _('The relay is not running.');
 		case 'denied':
-			return _('This login may not ask for that.');
+			return _('This login has no right to ask for this.');
 		case 'old':
-			return _('The running relay is older than this page and does not know that yet.');
+			return _('The running relay is older than this page and does not support this request.');
 		case 'slow':
 			return _('The relay took too long to answer.');
 		default:

@@ -179,8 +179,8 @@ return baseclass.extend({
 			}, [ _('Start') ]);
 			const running = service && service.running;
 			const hint = running
-				? _('Its process is there but not on ubus yet. If that stays so, the log says why.')
-				: _('Nobody can connect through it. If it does not stay up, the log says why; it may also be switched off in Settings.');
+				? _('Its process is running but has not registered on ubus yet. If this does not change, the log says why.')
+				: _('Clients cannot connect. If the relay stops again after a start, the log says why; it may also be disabled in Settings.');
 
 			return callout('bad', running ? _('The relay does not answer.') : _('The relay is not running.'), [
 				E('p', {}, [ hint ]),

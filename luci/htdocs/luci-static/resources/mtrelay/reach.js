@@ -148,7 +148,7 @@ return baseclass.extend({
 			say('good', _('The WAN address %s is public: clients on the Internet can find this router.').format(words.technical(four)));
 			break;
 		case 'cgnat':
-			say('bad', _('The WAN address %s is shared by the provider among many customers (CGNAT): over IPv4 nobody on the Internet can reach this router. A public address from the provider, or IPv6, would help.').format(words.technical(four)));
+			say('bad', _('The WAN address %s is shared by the provider among many customers (CGNAT): over IPv4 this router cannot be reached from the Internet. A public address from the provider, or IPv6, would help.').format(words.technical(four)));
 			break;
 		case 'private':
 			say('note', _('The WAN address %s is private: another router stands in front of this one. Forward TCP port %d there to this router.').format(words.technical(four), port));
@@ -158,7 +158,7 @@ return baseclass.extend({
 		}
 
 		if (kindOf(six) === 'public')
-			say('good', _('Over IPv6 the router is %s.').format(words.technical(six)));
+			say('good', _('The WAN address %s is public: clients with IPv6 can find this router.').format(words.technical(six)));
 
 		this.ports().forEach(function(each) {
 			if (option('open_wan') === '1')

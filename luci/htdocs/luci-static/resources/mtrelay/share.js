@@ -97,12 +97,12 @@ return baseclass.extend({
 			draw();
 
 			const dialog = ui.showModal(_('Links and QR codes'), [ parts.page([
-				E('p', {}, [ _('Who has one of these can use the relay as this user:'), ' ', E('b', {}, [ E('bdi', {}, [ user.name ]) ]) ]),
+				E('p', {}, [ _('Anyone with one of these links can use the relay as this user:'), ' ', E('b', {}, [ E('bdi', {}, [ user.name ]) ]) ]),
 				user.known === false ? E('p', { 'class': 'mtrelay-warning' }, [
 					_('The running relay does not know this user yet: save and apply first.')
 				]) : '',
 				where.source === 'page' ? E('p', { 'class': 'mtrelay-warning' }, [
-					_('This address only works at home. Put in the name or the public address of this router, or set it in Settings for good.')
+					_('This address works at home only. Enter the name or the public address of this router here, or set it permanently in Settings.')
 				]) : '',
 				E('div', { 'class': 'mtrelay-bar' }, [ E('label', { 'for': 'mtrelay-host' }, [ _('Address in the links') ]), host ]),
 				wrong,

@@ -225,7 +225,7 @@ return baseclass.extend({
 	},
 
 	secret: function(text) {
-		return keyOf(text) ? true : _('32 hex digits; the button draws new ones');
+		return keyOf(text) ? true : _('32 hex digits; the button generates new ones');
 	},
 
 	userName: function(text) {

@@ -116,7 +116,7 @@ function headline(status, dcs) {
 	}
 
 	if (tried === 0 || good === 0)
-		return { level: 'idle', text: _('Ready: the relay is running, and nobody has connected through it yet.') };
+		return { level: 'idle', text: _('Ready: the relay is running, and no client has connected yet.') };
 
 	if (good < plain.length) {
 		return { level: 'good', text: _('Telegram works: %d of %d data centres used so far, all of them answer.')
@@ -154,7 +154,7 @@ function notes(status, dcs) {
 	const clock = at('clock.trusted') === null ? at('clock.synced') : at('clock.trusted');
 
 	if (clock === false) {
-		note('note', _('Clock not set yet: the router does not know the time. ee links work all the same; expiry dates wait for it.'));
+		note('note', _('Clock not set yet: until the router knows the time, ee handshakes are not checked for their age, and expiry dates are not applied.'));
 	}
 	else if (at('clock.refused') > CLOCK_REFUSALS) {
 		note('note', _('%d handshakes were refused because clocks differ, the last one by %d seconds. Check the time of that device.')
@@ -168,13 +168,13 @@ function notes(status, dcs) {
 		note('note', _('A changed configuration was refused, and the one before it stayed in use. The log says which line is wrong.'));
 
 	if (at('fronted.failed') > 0)
-		note('note', _('The website of the front domain could not be reached %d times. Strangers then see silence.').format(at('fronted.failed')));
+		note('note', _('The site of the front domain could not be reached %d times. Unauthenticated clients then get no answer.').format(at('fronted.failed')));
 
 	if (at('panics') > 0)
-		note('note', _('The relay ended %d sessions by a fault of its own. The log says more.').format(at('panics')));
+		note('note', _('%d sessions ended by an internal error of the relay. The log has the details.').format(at('panics')));
 
 	if (at('buffers.waits') > 0 && at('buffers.in_use') !== null && at('buffers.in_use') >= at('buffers.count'))
-		note('note', _('All relay memory is in use, sessions wait for it. More buffers in Settings would help.'));
+		note('note', _('All relay buffers are in use, and sessions wait for one. A larger number of buffers in Settings would help.'));
 
 	if (at('closes.limit') > 0)
 		note('note', _('%d sessions were refused because a limit was reached.').format(at('closes.limit')));

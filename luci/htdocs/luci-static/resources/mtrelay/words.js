@@ -7,41 +7,41 @@
  */
 
 const CLOSES = {
-	client_closed: _('Telegram on the phone or computer ended the connection. That is the usual end.'),
-	client_reset: _('The client broke the connection off: the app was closed, or the device changed its network.'),
-	dc_closed: _('Telegram ended the connection after everything was delivered. That is usual after a download.'),
-	dc_reset: _('Telegram, or something on the way there, broke the connection off.'),
-	client_timeout: _('The client no longer confirmed what was sent to it: it lost its network.'),
-	dc_timeout: _('The data centre accepted the connection and then never answered, or stopped answering.'),
-	idle_timeout: _('Neither side sent anything for the idle time.'),
+	client_closed: _('The client ended the connection. This is the usual end of a session.'),
+	client_reset: _('The client reset the connection: the app was closed, or the device changed its network.'),
+	dc_closed: _('The data centre ended the connection after everything was delivered. This is usual after a download.'),
+	dc_reset: _('The data centre, or a device on the path to it, reset the connection.'),
+	client_timeout: _('The client stopped acknowledging what was sent to it: it lost its network.'),
+	dc_timeout: _('The data centre stopped acknowledging packets, so the system closed the connection. A data centre that only sends nothing is not counted here.'),
+	idle_timeout: _('Neither side sent a byte for the idle timeout, or for 60 seconds after one side had finished sending.'),
 	connect_failed: _('No address of the data centre could be reached. See the table of data centres.'),
-	unknown_dc: _('The client asked for a data centre that is in no table. Another program than Telegram, or a new data centre.'),
+	unknown_dc: _('The client asked for a data centre number that the table does not hold: it is not a Telegram app, or the number is new.'),
 	limit: _('A limit on sessions or on addresses was reached. See Settings and Users.'),
 	quota: _('The traffic allowance of the user is used up.'),
 	expired: _('The last day of the user is over.'),
 	user_disabled: _('The user was switched off or removed.'),
 	shutdown: _('The relay was stopped or restarted.'),
-	error: _('Something went wrong in the relay itself. The log says more.')
+	error: _('An internal error of the relay. The log has the details.')
 };
 
 const CONNECT_FAILURES = {
-	refused: _('The address answered that nothing listens there, or a firewall said so.'),
+	refused: _('The address refused the connection: nothing listens there, or a firewall rejected it.'),
 	timeout: _('No answer in time: the address is blocked, or the line is down.'),
-	unreachable: _('The router has no way to that address. Usual for IPv6 where the provider has none.'),
-	reset: _('The connection was broken off while it was made. Some filters do that.'),
+	unreachable: _('The router has no route to that address. This is usual for IPv6 where the provider offers none.'),
+	reset: _('The connection was reset while it was being set up. Some filters do this.'),
 	other: _('Any other error of the system.')
 };
 
 const REJECTS = {
-	bad_secret: _('The secret belongs to no user: an old link, or a stranger who tries.'),
-	bad_tag: _('The secret was right, and then came a kind of transport that is not allowed.'),
-	replay: _('A handshake that was recorded and sent again. Censors probe like that; they get no answer.'),
+	bad_secret: _('The secret belongs to none of the users: an old link, or a client that guesses.'),
+	bad_tag: _('The secret was right, but the transport tag behind it is not allowed with this kind of link.'),
+	replay: _('A handshake that was recorded and sent again. Censors probe this way; the relay does not answer.'),
 	clock_skew: _('The clocks of the client and of the router are too far apart.'),
 	timeout: _('The handshake was not finished in time.'),
-	malformed: _('Not a Telegram client at all: scanners and browsers.'),
+	malformed: _('The handshake was not one of Telegram: a scanner or a browser.'),
 	mode_disabled: _('A kind of link that is switched off in Settings.'),
-	closed: _('The client went away in the middle of its handshake.'),
-	bad_sni: _('A TLS client that asked for another host than the front domain.'),
+	closed: _('The client closed the connection during its handshake.'),
+	bad_sni: _('A TLS client asked for a host other than the front domain.'),
 	blocked: _('The address of the client is on the block list, or not on the allow list.'),
 	budget: _('Closed to make room: too many handshakes were under way at once.')
 };

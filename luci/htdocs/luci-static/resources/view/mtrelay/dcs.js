@@ -57,7 +57,7 @@ return view.extend({
 		const children = [
 			E('h2', {}, [ _('Data centres') ]),
 			E('p', { 'class': 'mtrelay-help' }, [
-				_('Telegram has five data centres that hold accounts. Their addresses are built in and change once in some years.')
+				_('Telegram has five data centres that hold accounts. Their addresses are built in and rarely change.')
 			])
 		];
 
@@ -114,14 +114,14 @@ return view.extend({
 		if (rights.change)
 			columns.push([ '', 2 ]);
 
-		return parts.section(_('In use now'), [ results, parts.table(columns, rows, _('The relay does not say.')) ],
+		return parts.section(_('In use now'), [ results, parts.table(columns, rows, _('The relay reported no data centre.')) ],
 			rights.change ? _('A test connects to every address and waits for the answer that only a data centre can give.') : null);
 	},
 
 	renderForm: function(doc) {
 		const m = new form.Map('mtrelay');
 		const s = m.section(form.GridSection, 'dc', _('Addresses of your own'),
-			_('They replace the built-in ones of that number. Needed when Telegram moves, or for a tunnel of yours; else better left alone.'));
+			_('They replace the built-in addresses of that number. Needed only if Telegram changes an address, or for a tunnel of your own.'));
 		const known = {};
 		let o;
 

@@ -46,7 +46,7 @@ return view.extend({
 		const level = E('select', { 'class': 'cbi-input-select', 'change': draw }, [
 			E('option', { 'value': '3' }, [ _('errors') ]),
 			E('option', { 'value': '4' }, [ _('warnings and errors') ]),
-			E('option', { 'value': '6' }, [ _('info and worse') ]),
+			E('option', { 'value': '6' }, [ _('info and above') ]),
 			E('option', { 'value': '7', 'selected': '' }, [ _('everything') ])
 		]);
 		const wanted = E('input', { 'type': 'text', 'class': 'cbi-input-text', 'input': draw });
@@ -75,7 +75,7 @@ return view.extend({
 			drawn = key;
 			parts.setText(said, lines.length
 				? _('%d of %d lines').format(shown.length, lines.length)
-				: _('The log holds no line of the relay. It is in memory, and older lines make room for newer ones.'));
+				: _('The log holds no line of the relay. It is kept in memory, where new lines replace the oldest.'));
 			parts.swap(list, shown.map(function(line) {
 				const kind = line.severity <= 3 ? 'mtrelay-bad' : (line.severity === 4 ? 'mtrelay-note' : null);
 

@@ -61,7 +61,7 @@ function addressLine(address) {
 			: (address.last_error || words.state('cooling')));
 
 		if (typeof(address.retry_in) === 'number')
-			said.push(' ', _('others first for %ds').format(address.retry_in));
+			said.push(' ', _('not preferred for another %ds').format(address.retry_in));
 	}
 
 	if (address.state === 'untried')
@@ -94,17 +94,17 @@ function dcRow(dc) {
 function dcTables(doc) {
 	const dcs = verdict.read(doc).filter(words.isListed);
 	const columns = [
-		[ _('Data centre'), 2 ], [ _('State'), 2 ], [ _('Addresses'), 4 ], [ _('Active') ], [ _('Ever') ], [ _('Failed') ],
+		[ _('Data centre'), 2 ], [ _('State'), 2 ], [ _('Addresses'), 4 ], [ _('Active') ], [ _('Total') ], [ _('Failed') ],
 		[ _('Closed by DC') ], [ _('Down / up'), 4 ]
 	];
 	const main = dcs.filter(function(dc) { return !dc.media; });
 	const media = dcs.filter(function(dc) { return dc.media; });
 
 	return [
-		E('h4', {}, [ _('Messages and everything else') ]),
-		parts.table(columns, main.map(dcRow), _('The relay does not say.')),
+		E('h4', {}, [ _('Messages and all but media') ]),
+		parts.table(columns, main.map(dcRow), _('The relay reported no data centre.')),
 		E('h4', {}, [ _('Media') ]),
-		parts.table(columns, media.map(dcRow), _('Nobody has asked for media yet.'))
+		parts.table(columns, media.map(dcRow), _('No client has asked for media yet.'))
 	];
 }
 
@@ -241,7 +241,7 @@ function loadUsers(offset) {
 			shown: rows.length,
 			total: all.length,
 			node: parts.table([
-				[ _('Name'), 2 ], [ _('Sessions') ], [ _('Ever') ], [ _('Down / up'), 2 ], [ _('Refused') ], [ _('Last day') ]
+				[ _('Name'), 2 ], [ _('Sessions') ], [ _('Total') ], [ _('Down / up'), 2 ], [ _('Refused') ], [ _('Last day') ]
 			], rows.map(function(row) {
 				return [
 					E('bdi', {}, [ String(row.name) ]), parts.count(row.active), parts.count(row.total), downUp(row),
@@ -310,7 +310,7 @@ return view.extend({
 			};
 
 			cards.sessions.set(parts.count(at('sessions.active')),
-				_('most at once: %s, ever: %s').format(parts.count(at('sessions.peak')), parts.count(at('sessions.total'))));
+				_('peak: %s, total: %s').format(parts.count(at('sessions.peak')), parts.count(at('sessions.total'))));
 			cards.down.set(parts.bytes(at('bytes.down')), perMinute('down'));
 			cards.up.set(parts.bytes(at('bytes.up')), perMinute('up'));
 			cards.memory.set(at('memory.rss_kib') === null ? '-' : parts.bytes(at('memory.rss_kib') * 1024),
@@ -321,10 +321,10 @@ return view.extend({
 		function showWords(status) {
 			if (!tables) {
 				tables = [
-					wordTable('connect_failures', _('Attempts that failed'), _('Single attempts at single addresses; the next address is then tried.'),
+					wordTable('connect_failures', _('Attempts that failed'), _('Attempts to connect to one address. The other addresses of the data centre are raced with it.'),
 						daemon.at(status, 'connect_failures')),
 					wordTable('closes', _('How sessions ended'), _('One reason for each session.'), daemon.at(status, 'closes')),
-					wordTable('rejects', _('Handshakes refused'), _('Nobody came in by these.'), daemon.at(status, 'rejects'))
+					wordTable('rejects', _('Handshakes refused'), _('Connections that were refused before a session began.'), daemon.at(status, 'rejects'))
 				];
 				parts.swap(wordBox, tables.map(function(table) { return table.node; }));
 			}
@@ -383,7 +383,7 @@ return view.extend({
 			reachBox,
 			parts.section(_('Data centres'), [ dcBox ]),
 			parts.section(_('Failures and endings'), [ wordBox ], _('The words are those of the log and of the metrics; point at one, or tap it, to see what it means.')),
-			parts.section(_('In detail'), drawers.map(function(each) { return each.node; }))
+			parts.section(_('Details'), drawers.map(function(each) { return each.node; }))
 		].forEach(function(node) { whole.appendChild(node); });
 
 		const page = parts.page([ E('h2', {}, [ _('MTProto Relay') ]), verdictBox, whole ], 'overview');

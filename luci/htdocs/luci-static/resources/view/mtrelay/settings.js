@@ -53,7 +53,7 @@ function general(s) {
 	o.depends('open_wan', '1');
 	o.cfgvalue = function() {
 		return E('div', { 'class': 'mtrelay-warning' }, [
-			_('Anyone on the Internet can then knock at these ports. Without a secret nobody gets in, but scanners and censors will find the port: with a front domain they are shown that website instead of silence. Traffic of everybody with a link goes through your line.')
+			_('Anyone on the Internet can then connect to these ports. A client without a secret is not admitted, but scanners and censors will find the port: with a front domain they are shown that website, without one they get no answer. The traffic of everyone with a link uses your line.')
 		]);
 	};
 }
@@ -62,10 +62,10 @@ function disguise(s) {
 	add(s, 'front', form.Value, 'front_domain', _('Front domain'),
 		_('The website that ee links pretend to be, and that strangers are shown. Choose one that is common where your users are, is hosted near the router, speaks TLS 1.3 and is not blocked: not google.com, and not a site that answers from another continent. Changing it makes the old ee links useless. Empty: dd links only.'));
 
-	add(s, 'front', form.Value, 'front_address', _('Where strangers are sent'),
+	add(s, 'front', form.Value, 'front_address', _('Address of the front site'),
 		_('If the website is to be fetched from somewhere else. Empty: port 443 of the front domain.'));
 
-	add(s, 'front', form.Value, 'front_measure', _('Measure the website every so many seconds'),
+	add(s, 'front', form.Value, 'front_measure', _('Seconds between measurements of the website'),
 		_('So that our answers stay as long as those of the website. 0: never.'));
 
 	const o = add(s, 'front', form.ListValue, 'clock_trusted', _('Clock of the router'),
@@ -96,7 +96,7 @@ function access(s) {
 function network(s) {
 	let o = add(s, 'network', form.ListValue, 'prefer_ipv6', _('IPv6 to Telegram'));
 
-	words(o, { auto: _('automatic: both race, the faster one wins'), always: _('IPv6 first'), never: _('IPv4 first') });
+	words(o, { auto: _('automatic: IPv6 and IPv4 are raced'), always: _('IPv6 preferred'), never: _('IPv4 only') });
 
 	add(s, 'network', form.Value, 'bind_interface', _('Way out'),
 		_('The network device through which Telegram is reached: a VPN, say wg0. Empty: as the routing table says.'));
@@ -131,7 +131,7 @@ function timeouts(s) {
 function service(s) {
 	let o = add(s, 'service', form.ListValue, 'log_level', _('Log level'), _('At info, one line for each session that ended.'));
 
-	words(o, { error: _('errors'), warn: _('warnings and errors'), info: _('info and worse'), debug: _('debug'), trace: _('everything') });
+	words(o, { error: _('errors'), warn: _('warnings and errors'), info: _('info and above'), debug: _('debug'), trace: _('everything') });
 
 	o = add(s, 'service', form.Value, 'stats_listen', _('Statistics on'),
 		_('Serves /stats, /metrics for Prometheus and /status. Whoever reaches the address can read them. 0: off.'));
@@ -175,7 +175,7 @@ return view.extend({
 		return m.render().then(function(node) {
 			return parts.page([
 				E('h2', {}, [ _('Settings') ]),
-				E('p', { 'class': 'mtrelay-help' }, [ _('Grey values are what the relay does when a field is empty. Save & Apply drops no session.') ]),
+				E('p', { 'class': 'mtrelay-help' }, [ _('Grey values are the defaults of empty fields. Save & Apply keeps live sessions, except where the relay has to restart: for a port below 1024, the firewall mark, the network device, the system call filter and the drain time.') ]),
 				status.fault ? parts.callout('note', daemon.explain(status.fault)) : '',
 				node
 			], 'settings');

@@ -128,7 +128,7 @@ return view.extend({
 		s.addbtntitle = _('Add user');
 		s.modaltitle = function() { return _('User'); };
 
-		o = schema.bind(s.option(form.Value, 'name', _('Name'), _('Stands in the log and in the counters: short, without spaces.')), schema.user.name);
+		o = schema.bind(s.option(form.Value, 'name', _('Name'), _('Shown in the log and in the counters: short, without spaces.')), schema.user.name);
 		o.rmempty = false;
 		o.load = function(section_id) { return nameOf(section_id); };
 		o.textvalue = function(section_id) { return E('bdi', {}, [ nameOf(section_id) ]); };
@@ -143,7 +143,7 @@ return view.extend({
 		o.editable = true;
 
 		o = schema.bind(s.option(form.Value, 'secret', _('Secret'),
-			_('Whoever has it can use the relay. A new one makes the old links of this user useless.')), schema.user.secret);
+			_('Anyone with the secret can use the relay. A new secret makes the old links of this user invalid.')), schema.user.secret);
 		o.modalonly = true;
 		o.rmempty = false;
 		o.password = true;
@@ -166,10 +166,10 @@ return view.extend({
 					option.getUIElement(section_id).setValue(links.newSecret());
 					option.getUIElement(section_id).triggerValidation();
 				}
-			}, [ _('Draw a new secret') ]) ]);
+			}, [ _('Generate a new secret') ]) ]);
 		};
 
-		o = schema.bind(s.option(form.Value, 'expires', _('Last day'), _('The user is let in until the end of this day, in UTC. Empty: for ever.')),
+		o = schema.bind(s.option(form.Value, 'expires', _('Last day'), _('The user is admitted until the end of this day, in UTC. Empty: no limit.')),
 			schema.user.expires);
 		o.modalonly = true;
 		o.placeholder = 'YYYY-MM-DD';
@@ -185,7 +185,7 @@ return view.extend({
 		o = schema.bind(s.option(form.Value, 'quota_mb', _('Traffic allowance in MB'), _('0: no limit. Up and down together.')), schema.user.quota_mb);
 		o.modalonly = true;
 
-		o = schema.bind(s.option(form.ListValue, 'quota_reset', _('Allowance begins anew')), schema.user.quota_reset);
+		o = schema.bind(s.option(form.ListValue, 'quota_reset', _('Allowance is reset')), schema.user.quota_reset);
 		o.modalonly = true;
 		o.depends({ 'quota_mb': '', '!reverse': true });
 		o.value('never', _('never'));
@@ -226,7 +226,7 @@ return view.extend({
 		return m.render().then(function(node) {
 			return parts.page([
 				E('h2', {}, [ _('Users') ]),
-				E('p', { 'class': 'mtrelay-help' }, [ _('One user for each person you would like to be able to switch off alone. Links are made from the secret.') ]),
+				E('p', { 'class': 'mtrelay-help' }, [ _('One user for each person whose access you may want to disable separately. Links are made from the secret.') ]),
 				page.users.fault ? parts.callout('note', daemon.explain(page.users.fault)) : '',
 				uci.sections('mtrelay', 'user').length >= SEARCHED_FROM ? page.renderSearch(node) : '',
 				node
