@@ -12,7 +12,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 600;
 const HEIGHT = 120;
 
-/* Less than 8 KiB/s is drawn small: an idle line must not look busy. */
+/* The smallest full scale is 8 KiB/s, so that an idle relay does not look busy. */
 const SMALLEST_TOP = 8192;
 
 function shape(name, attributes) {
@@ -38,7 +38,7 @@ function topOf(rates) {
 	return top;
 }
 
-/* Runs without a gap. */
+/* The samples in runs that no gap interrupts. */
 function runsOf(rates) {
 	const runs = [ [] ];
 
@@ -67,12 +67,12 @@ function pathOf(run, name, top, closed) {
 }
 
 return baseclass.extend({
-	/* A rate for people. */
+	/* A rate as text, with its unit. */
 	rate: function(bytesPerSecond) {
 		return words.technical('%1024.1mB/s'.format(Math.max(0, Math.round(bytesPerSecond || 0))));
 	},
 
-	/* Draws into the node. */
+	/* Draws the chart into the node, in place of what it held. */
 	draw: function(node, now) {
 		const rates = history.rates(now);
 		const top = topOf(rates);

@@ -3,14 +3,14 @@
 'require rpc';
 
 /*
- * The daemon's ubus object, and the few of the system's that the pages ask. Every answer comes as { doc } or as { fault }:
- * a daemon that is not there, or older than the page, is an ordinary case and never an exception.
+ * Calls of the daemon's ubus object and of the system objects that the pages use. Every answer is { doc } or { fault }:
+ * a daemon that is absent, or older than the page, is an ordinary case and never an exception.
  */
 
 const CODE_OF_UBUS = /ubus code (\d+)/;
 const CODE_OF_JSONRPC = /error (-\d+)/;
 
-/* What became of a call: absent, denied, old (the daemon has no such method), slow, or failed. */
+/* Kinds of faults: absent, denied, old (the daemon has no such method), slow, or failed. */
 const UBUS_FAULTS = { 3: 'old', 4: 'absent', 6: 'denied', 7: 'slow' };
 const JSONRPC_FAULTS = { '-32000': 'absent', '-32002': 'denied', '-32003': 'slow' };
 
@@ -51,7 +51,7 @@ function isTable(value) {
 }
 
 return baseclass.extend({
-	/* ask('sessions', 20, 0) and the like. Nothing rejects. */
+	/* Calls a method by its name in `calls`: ask('sessions', 20, 0). The promise never rejects. */
 	ask: function(name) {
 		const args = Array.prototype.slice.call(arguments, 1);
 
@@ -62,14 +62,14 @@ return baseclass.extend({
 		});
 	},
 
-	/* What stands at 'sessions.active' of a document; what an older daemon does not say is null. */
+	/* The value at a path such as 'sessions.active' of a document, or null where an older daemon has none. */
 	at: function(doc, path) {
 		return path.split('.').reduce(function(value, name) {
 			return isTable(value) && value[name] !== undefined ? value[name] : null;
 		}, doc);
 	},
 
-	/* The array of that name, of tables only, whatever the daemon sent. */
+	/* The tables in the array of that name; an empty array if there is none. */
 	rows: function(doc, name) {
 		const list = isTable(doc) && Array.isArray(doc[name]) ? doc[name] : [];
 
@@ -107,7 +107,7 @@ return baseclass.extend({
 		});
 	},
 
-	/* A fault in a sentence. */
+	/* The sentence that the page shows for a fault. */
 	explain: function(fault) {
 		switch (fault.kind) {
 		case 'absent':

@@ -3,13 +3,13 @@
 
 /*
  * The last five minutes, kept by the page: the daemon counts since its start, and rates are differences of what was read.
- * Time is an argument (milliseconds). What was drawn survives a change between the page's tabs, in the browser's storage.
+ * Time is an argument (milliseconds). The samples survive a change between the page's tabs in the browser's session storage.
  */
 
 const WINDOW_MS = 300000;
 const MINUTE_MS = 60000;
 
-/* Less than this says nothing about a minute. */
+/* The shortest span that a rate per minute is computed from. */
 const SHORTEST_MS = 8000;
 
 /* A gap in the polls (the tab was hidden) is drawn as a gap. */
@@ -88,7 +88,7 @@ return baseclass.extend({
 			})));
 		}
 		catch (error) {
-			/* Storage may be full or forbidden; the graph then starts anew. */
+			/* Storage may be full or forbidden; the graph then starts empty. */
 		}
 	},
 

@@ -4,7 +4,7 @@
 
 /*
  * Secrets and links, made in the browser: the same links as `mtrelay link` prints, which a test holds them against.
- * Links hold the secret: who sees them may use the relay.
+ * Links hold the secret: anyone who sees one can use the relay.
  */
 
 const MODES = [ 'ee', 'dd', 'plain' ];
@@ -22,7 +22,7 @@ function escaped(host) {
 }
 
 return baseclass.extend({
-	/* 16 bytes of the browser's cryptographic randomness; there is no other way to draw one. */
+	/* 16 bytes of the browser's cryptographic randomness; secrets have no other source. */
 	newSecret: function() {
 		const bytes = new Uint8Array(16);
 

@@ -6,7 +6,7 @@
 'require mtrelay.words as words';
 
 /*
- * The pieces that the pages are made of. Text is always handed over inside of an array: LuCI makes text nodes of that, while a
+ * Building blocks of the pages. Text is always handed over inside of an array: LuCI makes text nodes of that, while a
  * bare string would be read as markup.
  */
 
@@ -39,7 +39,7 @@ return baseclass.extend({
 
 	/* The root of a page: its style sheet, and the direction of its language. */
 	page: function(children, name) {
-		/* As LuCI asks for scripts: an upgrade must not meet the style sheet of before. */
+		/* The version that LuCI adds to scripts: after an upgrade the browser must not use the cached style sheet. */
 		const version = L.env.resource_version ? '?v=' + L.env.resource_version : '';
 
 		return E('div', {
@@ -55,7 +55,7 @@ return baseclass.extend({
 		].concat(children));
 	},
 
-	/* A number for people; what is not known is a dash. */
+	/* A number as text, a dash if it is unknown. */
 	count: function(value) {
 		return typeof(value) === 'number' ? String(value) : '-';
 	},
@@ -64,7 +64,7 @@ return baseclass.extend({
 		return typeof(value) === 'number' ? words.technical('%1024.1mB'.format(value)) : '-';
 	},
 
-	/* At most one decimal: a rate is no exact count. */
+	/* A rate with at most one decimal. */
 	perMinute: function(value) {
 		if (typeof(value) !== 'number')
 			return '-';
@@ -76,7 +76,7 @@ return baseclass.extend({
 		return typeof(seconds) === 'number' ? words.technical('%t'.format(seconds)) : '-';
 	},
 
-	/* A word of the daemon with what it means; mouse, keyboard and finger all get to it. */
+	/* A word of the daemon with its meaning as a tooltip, reachable by mouse, keyboard and touch. */
 	term: function(word, meaning) {
 		return E('span', {
 			'class': meaning ? 'mtrelay-term' : null,
@@ -112,7 +112,7 @@ return baseclass.extend({
 		]);
 	},
 
-	/* Puts new nodes in place of the old, and the focus back to where it was: data-key says what is the same thing. */
+	/* Replaces the children of a node and restores the focus to the element with the same data-key. */
 	swap: function(container, nodes) {
 		const active = document.activeElement;
 		const key = container.contains(active) ? active.getAttribute('data-key') : null;
@@ -130,7 +130,7 @@ return baseclass.extend({
 		}
 	},
 
-	/* Calls again and again, as often as the router's owner set for LuCI (or every so many seconds), and not while nobody looks. */
+	/* Calls `refresh` every `seconds` (default: LuCI's own poll interval) while the page is visible. */
 	watch: function(refresh, seconds) {
 		let busy = false;
 		const step = function() {
@@ -155,7 +155,7 @@ return baseclass.extend({
 	},
 
 	/*
-	 * What stands where the page would stand while the daemon cannot be asked. started is called after a start went well.
+	 * The content of a page while the daemon cannot be asked. `started` is called after a successful start.
 	 */
 	absence: function(fault, rights, started) {
 		if (fault.kind !== 'absent')

@@ -8,7 +8,7 @@
 
 /*
  * Who can reach the relay: what kind of address the WAN has, whether a firewall lets the port in, and which host stands in the
- * links. Everything is read from the router itself; nobody on the Internet is asked.
+ * links. Everything is read from the router itself; no outside service is asked.
  */
 
 /* { family, kind } of an address: public, private, cgnat (RFC 6598), local or none. */
@@ -25,7 +25,7 @@ function kindOf(ip) {
 		if (a === 100 && b >= 64 && b <= 127)
 			return 'cgnat';
 
-		/* DS-Lite's own end has an address of RFC 6333: behind it stands the provider's shared one. */
+		/* RFC 6333: the router's end of a DS-Lite tunnel; the public address is the provider's and shared. */
 		if (a === 192 && b === 0 && four[2] === 0)
 			return 'cgnat';
 
@@ -67,7 +67,7 @@ function covers(ports, port) {
 	});
 }
 
-/* Whether a rule of the owner's lets that TCP port in from the WAN to the router itself. */
+/* Whether a firewall rule accepts this TCP port from the WAN for the router itself. */
 function hasRule(port) {
 	return uci.sections('firewall', 'rule').some(function(rule) {
 		const protocols = [].concat(rule.proto || 'tcp udp').join(' ').toLowerCase().split(' ');
@@ -92,7 +92,7 @@ return baseclass.extend({
 	/* An option of the relay's section as text, with the daemon's default. `uci` must have loaded mtrelay. */
 	option: option,
 
-	/* The ports that clients may come to. */
+	/* The ports of all listeners. */
 	ports: function() {
 		return option('listen').split(' ').map(function(text) {
 			const found = values.socketAddress(text);
@@ -122,7 +122,7 @@ return baseclass.extend({
 		return { host: window.location.hostname.split('[').join('').split(']').join(''), port: port, source: 'page' };
 	},
 
-	/* What links are made for. */
+	/* The arguments of links.of(): host, port, modes and front domain. */
 	where: function(interfaces) {
 		const endpoint = this.endpoint(interfaces);
 
@@ -135,7 +135,7 @@ return baseclass.extend({
 		};
 	},
 
-	/* The sentences: [{ level, text }]. */
+	/* The sentences of "Can it be reached?": [{ level, text }]. */
 	describe: function(interfaces) {
 		const found = [];
 		const say = function(level, text) { found.push({ level: level, text: text }); };

@@ -12,7 +12,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/* Scanners need four modules of white around the code. */
+/* The quiet zone of a QR code: four modules (ISO/IEC 18004). */
 const MARGIN = 4;
 
 function drawCode(uqr, text, label) {
@@ -34,7 +34,7 @@ function drawCode(uqr, text, label) {
 	return svg;
 }
 
-/* The clipboard proper is there on https only; on http the old way still works. */
+/* navigator.clipboard exists on https only; execCommand works on http as well. */
 function copy(field) {
 	field.focus();
 	field.select();

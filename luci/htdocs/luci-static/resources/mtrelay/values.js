@@ -2,8 +2,8 @@
 'require baseclass';
 
 /*
- * What the daemon takes as a value: the same rules as its own reader, so that a form refuses what the daemon would refuse.
- * Each check answers true, or the sentence that stands under the field.
+ * Checks of option values, by the rules of the daemon: a form refuses what the daemon would refuse.
+ * Each check returns true, or the sentence that is shown under the field.
  */
 
 const MAX_DOMAIN_LEN = 182;
@@ -148,7 +148,7 @@ return baseclass.extend({
 		return socketAddress(text) ? true : _('An address with a port: 0.0.0.0:8443 or [::]:8443');
 	},
 
-	/* The statistics may be switched off with a 0. */
+	/* 0 switches the statistics pages off. */
 	listenerOrOff: function(text) {
 		return text === '0' || socketAddress(text) ? true : _('An address with a port, such as 127.0.0.1:8888, or 0 for none');
 	},

@@ -3,14 +3,14 @@
 'require mtrelay.daemon as daemon';
 
 /*
- * The one sentence of the overview, and the notes under it, from the daemon's documents alone: no requests, no nodes.
+ * The verdict of the overview and the notes under it, computed from the daemon's documents: no requests, no nodes.
  * Levels: good, note (something to know), bad (it does not work), idle (nothing to say yet).
  */
 
-/* What Telegram's own list has: the five that hold accounts. The files' and the test ones are extra. */
+/* The data centres that hold accounts. The CDN (203) and the test data centres are not counted. */
 const ACCOUNT_DCS = [ 1, 2, 3, 4, 5 ];
 
-/* More refusals for the clock than this are no accident. */
+/* Refused handshakes (reject `clock_skew`) from which on a note is shown. */
 const CLOCK_REFUSALS = 3;
 
 function isOk(address) {
@@ -59,8 +59,8 @@ function listOf(addresses) {
 }
 
 /*
- * The data centres of the document, each with its state. A media number without addresses of its own takes those of the plain
- * number; that they answer says something of the media only once somebody has asked for it there.
+ * The data centres of the document, each with its state. A media number without addresses of its own uses those of the plain
+ * number; its state stays `untried` until a client has asked for media there.
  */
 function read(doc) {
 	const rows = daemon.rows(doc, 'dcs').filter(function(dc) { return typeof(dc.id) === 'number'; });

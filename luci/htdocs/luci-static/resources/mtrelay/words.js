@@ -2,8 +2,8 @@
 'require baseclass';
 
 /*
- * What the daemon's words mean, for people: one sentence for each counter, the same everywhere on the pages.
- * The words themselves stay as they are: they are those of the log, of the metrics and of the documentation.
+ * The meaning of each close reason, connect failure and reject: one sentence each, shown as a tooltip.
+ * The words themselves are not translated: the log, the metrics and the documentation use them.
  */
 
 const CLOSES = {
@@ -67,7 +67,7 @@ return baseclass.extend({
 		return RIGHT_TO_LEFT.indexOf(language) >= 0;
 	},
 
-	/* Numbers with units, addresses and dates keep their order inside of a sentence that runs the other way. */
+	/* Isolates numbers with units, addresses and dates, so that they keep their order in right-to-left text. */
 	technical: function(text) {
 		return this.isRightToLeft() ? '\u2066' + text + '\u2069' : String(text);
 	},
@@ -81,14 +81,14 @@ return baseclass.extend({
 		}));
 	},
 
-	/* What a word means, or null where the daemon is newer than the page. */
+	/* The meaning of a word, or null for a word of a newer daemon. */
 	meaning: function(set, word) {
 		return SETS[set][word] || null;
 	},
 
 	sideOf: sideOf,
 
-	/* A data centre by its number: 2 and -2 are the same place, the second for its media. */
+	/* The name of a data centre by its id; a negative id is the media server of the same number. */
 	dcName: function(id) {
 		const main = Math.abs(id);
 
@@ -101,7 +101,7 @@ return baseclass.extend({
 		return id < 0 ? _('DC %d, media').format(main) : _('DC %d').format(main);
 	},
 
-	/* The test data centres stand in the way until somebody uses them. Takes what verdict.read() gives. */
+	/* Whether to list a data centre: a test data centre is listed once it was used. Takes a row of verdict.read(). */
 	isListed: function(dc) {
 		return Math.abs(dc.id) < 10000 || dc.row.created > 0 || dc.row.failed > 0;
 	},

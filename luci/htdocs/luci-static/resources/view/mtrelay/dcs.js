@@ -23,12 +23,12 @@ function milliseconds(value) {
 	return typeof(value) === 'number' ? _('%d ms').format(value) : '-';
 }
 
-/* What `check` found: each address with the time of its connection and of the data centre's answer. */
+/* The answer of `check` as a table: each address with its connect time and the time of the data centre's answer. */
 function resultTable(doc) {
 	const rows = daemon.rows(doc, 'addresses');
 	const good = rows.filter(function(row) { return !row.error; });
 
-	/* Without a list there is only what the daemon itself says. */
+	/* Without addresses, the daemon's own verdict is all there is. */
 	if (!rows.length)
 		return E('p', {}, [ String(doc.verdict || _('There was no address to try.')) ]);
 
@@ -71,7 +71,7 @@ return view.extend({
 		});
 	},
 
-	/* A test takes up to ten seconds, and the daemon makes one at a time. */
+	/* A test takes up to 10 s, and the daemon runs one at a time. */
 	test: function(id, box, ev) {
 		const button = ev.currentTarget;
 
@@ -132,7 +132,7 @@ return view.extend({
 		s.nodescriptions = true;
 		s.sortable = false;
 		s.addbtntitle = _('Replace addresses');
-		/* Newer LuCI calls it the one, older the other. */
+		/* `delbtntitle` in newer LuCI, `removebtntitle` in older. */
 		s.delbtntitle = s.removebtntitle = function() { return _('Reset to built-in'); };
 		s.modaltitle = function() { return _('Data centre'); };
 
@@ -142,7 +142,7 @@ return view.extend({
 		o.rmempty = false;
 		o.textvalue = function(section_id) {
 			const id = uci.get('mtrelay', section_id, 'id');
-			/* What a hand wrote into the file may be no number. */
+			/* A hand-written file may hold an id that is not a number. */
 			return E('span', {}, [ schema.dc.id.check(String(id)) === true ? words.dcName(+id) : String(id || _('none')) ]);
 		};
 		[ 1, 2, 3, 4, 5, -1, -2, -3, -4, -5, 203, -203 ].forEach(function(id) { o.value(String(id), words.dcName(id)); });
@@ -153,7 +153,7 @@ return view.extend({
 
 			return taken ? _('This data centre is listed already') : (value === '' ? true : schema.dc.id.check(value));
 		};
-		/* A start from what is in use now. */
+		/* Fills the addresses in use as a starting point. */
 		o.onchange = function(ev, section_id, value) {
 			const list = this.map.lookupOption('address', section_id);
 			const widget = list ? list[0].getUIElement(section_id) : null;

@@ -3,12 +3,12 @@
 'require mtrelay.daemon as daemon';
 'require mtrelay.parts as parts';
 
-/* How much of the system's log is asked for, how often, and how much of ours is shown: a slow router and a phone bear that. */
+/* Lines read from the system log, seconds between two reads, lines shown at most: bounds that a slow router and a phone can bear. */
 const LINES_READ = 1000;
 const SECONDS_BETWEEN = 10;
 const LINES_SHOWN = 500;
 
-/* The severities of syslog (RFC 5424). */
+/* Names of the syslog severities (RFC 5424), by number. */
 const LEVELS = [ 'emerg', 'alert', 'crit', 'error', 'warn', 'notice', 'info', 'debug' ];
 
 const OURS = /^mtrelay(\[\d+\])?: ?/;

@@ -11,7 +11,7 @@
 
 const ROWS_SHOWN = 20;
 
-/* Everything that is shown per minute too, flat. */
+/* The counters that are also shown per minute, as a flat table. */
 function countersOf(status) {
 	const counters = {
 		up: daemon.at(status, 'bytes.up') || 0,
@@ -108,7 +108,7 @@ function dcTables(doc) {
 	];
 }
 
-/* One of the three tables of words. Its cells are changed in place: a tooltip that is being read must not go away. */
+/* One table of counters. Cells are changed in place, so that an open tooltip stays. */
 function wordTable(set, title, help, counters) {
 	const cells = {};
 	const hasSide = set === 'closes';
@@ -341,7 +341,7 @@ return view.extend({
 				return showAbsence(status.fault);
 
 			if (status.fault) {
-				/* What was seen last stays below: it is better than nothing. */
+				/* The last known figures stay below. */
 				showVerdict({ level: 'bad', text: daemon.explain(status.fault), notes: [] });
 				return;
 			}

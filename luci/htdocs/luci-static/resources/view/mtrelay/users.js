@@ -10,10 +10,10 @@
 'require mtrelay.share as share';
 'require mtrelay.words as words';
 
-/* From so many on, a field to find one. */
+/* The number of users from which on a search field is shown. */
 const SEARCHED_FROM = 10;
 
-/* A section's own name will do as the user's, as it does for the daemon. */
+/* The name of a user: the option, or the name of the section, as in the daemon. */
 function nameOf(section_id) {
 	const section = uci.get('mtrelay', section_id) || {};
 
@@ -47,7 +47,7 @@ function limitsOf(section_id) {
 	return said.length ? said.join(', ') : _('none');
 }
 
-/* What changes all the time: filled in here, and again with every poll. */
+/* A cell that every poll fills again. */
 function liveCell(user, field) {
 	const node = E('span', { 'class': 'mtrelay-live', 'data-field': field }, [ '-' ]);
 
@@ -215,7 +215,7 @@ return view.extend({
 			}, [ _('Show') ]);
 		};
 
-		/* The grid is drawn anew after each change in its dialog. */
+		/* LuCI renders the grid again after each change in its dialog, so live cells are filled again. */
 		s.render = function() {
 			return form.GridSection.prototype.render.apply(this, arguments).then(function(node) {
 				page.fill(node);
