@@ -11,14 +11,25 @@ fn root() -> &'static Path {
 }
 
 /// Folders that hold nothing written by hand.
-const SKIPPED: [&str; 6] = ["target", "dist", "node_modules", "corpus", "artifacts", "__pycache__"];
+const SKIPPED: [&str; 6] = [
+    "target",
+    "dist",
+    "node_modules",
+    "corpus",
+    "artifacts",
+    "__pycache__",
+];
 
 /// All files below `folder` for which `wanted` says yes, sorted.
 fn files(folder: &str, wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
     fn walk(folder: &Path, wanted: fn(&Path) -> bool, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("the folder is readable") {
             let path = entry.expect("the entry is readable").path();
-            let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .expect("it has a name")
+                .to_string_lossy()
+                .into_owned();
             if path.is_dir() {
                 if !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
                     walk(&path, wanted, found);
@@ -36,7 +47,8 @@ fn files(folder: &str, wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
 }
 
 fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    path.extension().is_some_and(|ending| endings.contains(&&*ending.to_string_lossy()))
+    path.extension()
+        .is_some_and(|ending| endings.contains(&&*ending.to_string_lossy()))
 }
 
 fn pages() -> Vec<PathBuf> {
@@ -78,7 +90,10 @@ fn words_only(prose: &str) -> String {
 /// Targets of `[text](target)` and `![text](target)`.
 fn links(prose: &str) -> Vec<&str> {
     let targets = prose.split("](").skip(1);
-    targets.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
+    targets
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(target, _)| target)
+        .collect()
 }
 
 /// The anchors that GitHub makes of the page's headings.
@@ -87,14 +102,21 @@ fn anchors(prose: &str) -> BTreeSet<String> {
     headings
         .map(|line| {
             let title = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            let kept = title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
             kept.map(|c| if c == ' ' { '-' } else { c }).collect()
         })
         .collect()
 }
 
 fn report(wrong: &[String]) {
-    assert!(wrong.is_empty(), "{} mistakes:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} mistakes:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -110,7 +132,11 @@ fn docs_links_lead_somewhere() {
             }
             followed += 1;
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let led = if path.is_empty() { page.clone() } else { folder.join(path) };
+            let led = if path.is_empty() {
+                page.clone()
+            } else {
+                folder.join(path)
+            };
             if !led.exists() {
                 wrong.push(format!("{}: {target} does not exist", name(&page)));
             } else if !anchor.is_empty() && !anchors(&prose(&read(&led))).contains(anchor) {
@@ -209,7 +235,11 @@ fn docs_are_all_listed() {
     let unlisted = files("docs", |path| has_ending(path, &["md"]))
         .into_iter()
         .filter(|page| !seen.contains(&page.canonicalize().expect("it was found")));
-    report(&unlisted.map(|page| format!("{}: no page leads to it", name(&page))).collect::<Vec<_>>());
+    report(
+        &unlisted
+            .map(|page| format!("{}: no page leads to it", name(&page)))
+            .collect::<Vec<_>>(),
+    );
 }
 
 /// Words that mark a sentence to write again, and what to write in their place.
@@ -229,9 +259,16 @@ fn visible(path: &Path, text: &str) -> String {
         return words_only(&prose(text));
     }
     if has_ending(path, &["js"]) {
-        return text.split("_('").skip(1).map(|rest| rest.split("')").next().unwrap_or(rest)).collect::<Vec<_>>().join("\n");
+        return text
+            .split("_('")
+            .skip(1)
+            .map(|rest| rest.split("')").next().unwrap_or(rest))
+            .collect::<Vec<_>>()
+            .join("\n");
     }
-    let comments = text.lines().filter_map(|line| line.split_once('#').map(|(_, comment)| comment));
+    let comments = text
+        .lines()
+        .filter_map(|line| line.split_once('#').map(|(_, comment)| comment));
     comments.collect::<Vec<_>>().join("\n")
 }
 
@@ -239,16 +276,25 @@ fn visible(path: &Path, text: &str) -> String {
 fn docs_have_no_words_of_a_private_language() {
     let mut read_files = pages();
     read_files.extend(files("luci/htdocs", |path| has_ending(path, &["js"])));
-    read_files.extend(files("openwrt", |path| !has_ending(path, &["json", "md", "ld", "pyc"])));
+    read_files.extend(files("openwrt", |path| {
+        !has_ending(path, &["json", "md", "ld", "pyc"])
+    }));
     let mut wrong = Vec::new();
     for file in read_files {
         let text = visible(&file, &read(&file)).to_lowercase();
         for (at, line) in text.lines().enumerate() {
-            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+            let words: Vec<&str> = line
+                .split(|c: char| !c.is_alphanumeric())
+                .filter(|word| !word.is_empty())
+                .collect();
             let spaced = format!(" {} ", words.join(" "));
             for (word, better) in FORBIDDEN {
                 if spaced.contains(&format!(" {word} ")) {
-                    wrong.push(format!("{}: line {} of its prose says {word:?}: {better}", name(&file), at + 1));
+                    wrong.push(format!(
+                        "{}: line {} of its prose says {word:?}: {better}",
+                        name(&file),
+                        at + 1
+                    ));
                 }
             }
         }
@@ -258,7 +304,9 @@ fn docs_have_no_words_of_a_private_language() {
 
 #[test]
 fn docs_name_no_machine() {
-    let texts = |path: &Path| has_ending(path, &["md", "rs", "py", "js", "toml", "html"]) || path.ends_with("Makefile");
+    let texts = |path: &Path| {
+        has_ending(path, &["md", "rs", "py", "js", "toml", "html"]) || path.ends_with("Makefile")
+    };
     let mut wrong = Vec::new();
     for file in files("", texts) {
         // The words are put together here so that this file does not hold them.
@@ -275,11 +323,23 @@ fn docs_name_no_machine() {
 #[test]
 fn docs_quote_luci_as_it_speaks() {
     let texts: String = ["verdict.js", "daemon.js"]
-        .map(|file| read(&root().join("luci/htdocs/luci-static/resources/mtrelay").join(file)))
+        .map(|file| {
+            read(
+                &root()
+                    .join("luci/htdocs/luci-static/resources/mtrelay")
+                    .join(file),
+            )
+        })
         .concat();
-    let said: Vec<&str> = texts.split("_('").skip(1).filter_map(|rest| rest.split("')").next()).collect();
+    let said: Vec<&str> = texts
+        .split("_('")
+        .skip(1)
+        .filter_map(|rest| rest.split("')").next())
+        .collect();
     let page = read(&root().join("docs/luci.md"));
-    let (_, table) = page.split_once("| it says | it means |\n|---|---|\n").expect("the table is there");
+    let (_, table) = page
+        .split_once("| it says | it means |\n|---|---|\n")
+        .expect("the table is there");
     let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
     assert!(rows.len() > 5, "{rows:?}");
     let mut wrong = Vec::new();
@@ -309,6 +369,9 @@ fn docs_name_every_fuzz_target() {
     let page = read(&root().join("docs/security.md"));
     for target in files("tests/fuzz/targets", |path| has_ending(path, &["rs"])) {
         let target = target.file_stem().expect("a name").to_string_lossy().into_owned();
-        assert!(page.contains(&format!("`{target}`")), "docs/security.md does not name the fuzz target {target}");
+        assert!(
+            page.contains(&format!("`{target}`")),
+            "docs/security.md does not name the fuzz target {target}"
+        );
     }
 }
