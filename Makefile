@@ -67,7 +67,7 @@ dialing: ## how long sessions wait at bad addresses, as the table of docs/dialin
 	$(CARGO) test --test it -- --ignored --nocapture dialing_table
 
 test-slow: ## what the kernel takes minutes for: a DC that vanishes without a word (needs root)
-	MTRELAY_TEST_PATIENCE=20 $(CARGO) test --test it -- --ignored --exact netns::a_dc_that_vanishes_ends_its_session_as_dc_timeout
+	MTRELAY_TEST_PATIENCE=20 $(CARGO) test --test it -- --ignored --exact dialing::a_dc_that_vanishes_ends_its_session_as_dc_timeout
 
 feed-size: ## how large the relay is with the flags of OpenWrt's own build system, into docs/size.md; TARGET as with cross
 	$(PYTHON) openwrt/build/feed.py --target '$(TARGET)'
@@ -103,7 +103,7 @@ $(CARGO_FUZZ):
 robustness: ## hostile acts against the release binary; writes the table of docs/robustness.md
 	$(CARGO) build --release
 	MTRELAY_BIN='$(abspath $(TARGET_DIR))/release/mtrelay' MTRELAY_TABLE='$(CURDIR)/docs/robustness.md' \
-		$(CARGO) test --test it -- --ignored --exact robustness::hostile_acts_cost_the_relay_nothing_that_stays
+		$(CARGO) test --test it -- --ignored --exact robustness::hostile_acts_leave_no_memory_or_descriptors_behind
 
 soak: ## mixed load on the release binary for DURATION=60 seconds
 	$(CARGO) build --release

@@ -2,7 +2,7 @@
 //! taken for that room, although acknowledgements were late and as much was already on its way: behind TLS records every reader
 //! that never read got twice the memory for its data centre's bytes.
 
-use crate::kernel::waiting_from;
+use crate::proc_net::receive_queues_from;
 use crate::{SECRET, start};
 use mtrelay_test_support::{Client, FakeDc, Mode, RelayConfig, Script, Then};
 use std::fs;
@@ -15,7 +15,7 @@ fn first_receive_buffer() -> u64 {
 }
 
 #[test]
-fn who_never_reads_behind_tls_records_gets_no_larger_window() {
+fn a_stalled_reader_behind_tls_records_gets_no_larger_window() {
     const READERS: usize = 8;
     let dc = FakeDc::start(Script::source(3, 32 << 20, Then::Close));
     let relay = start(&RelayConfig::simple(SECRET, dc.addr()));
@@ -24,7 +24,7 @@ fn who_never_reads_behind_tls_records_gets_no_larger_window() {
         .collect();
     relay.wait_stat("bytes_down", |bytes| bytes > READERS as u64 * 64 * 1024);
     relay.wait_still("bytes_down");
-    let waiting = waiting_from(dc.addr());
+    let waiting = receive_queues_from(dc.addr());
     assert_eq!(waiting.len(), READERS);
     let usual = first_receive_buffer();
     assert!(

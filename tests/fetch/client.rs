@@ -167,18 +167,6 @@ pub(crate) fn assert_no_violations(cluster: &Cluster) {
     assert!(violations.is_empty(), "rules were broken: {violations:#?}");
 }
 
-/// Repeats what a busy machine may spoil, at most three times: true once it held.
-pub(crate) fn held_once(what: &str, mut attempt: impl FnMut() -> Result<(), String>) {
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        match attempt() {
-            Ok(()) => return,
-            Err(why) => seen.push(why),
-        }
-    }
-    panic!("{what}: {seen:?}");
-}
-
 /// Milliseconds.
 pub(crate) const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)

@@ -1,22 +1,23 @@
 //! mtfetch against data centres that speak MTProto: real sockets, real keys, every byte compared.
 //!
-//! The client runs on the test's own thread, the data centres on another. What is measured is measured there: round trips are a
-//! delay on loopback, rates a bound on each connection. Nothing sleeps, no port is fixed, everything that waits has a deadline.
+//! The client runs on the test's own thread, the data centres on another. Round trips are a delay that the fake data centre adds,
+//! rates a bound that it keeps on each connection. Ports are chosen by the system. Every wait is for an event and has a deadline;
+//! no test sleeps in order to wait. `tests/README.md` lists the files.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests are the outside world: they have clocks and connect"
 )]
 
-mod bytes;
 mod client;
 mod faults;
-mod find;
+mod flood_wait;
 mod fuzz_seeds;
-mod handshakes;
+mod gateway;
+mod hostile_servers;
+mod links;
 mod login;
 mod memory;
-mod pace;
-mod place;
 mod program;
-mod serve;
-mod waits;
+mod program_fixture;
+mod speed;
+mod transfers;

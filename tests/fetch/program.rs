@@ -1,16 +1,15 @@
 //! The program itself: its command line, its files, its answers over HTTP, and the codes it exits with.
 
-use crate::place::{Place, Running, ask, serve};
+use crate::program_fixture::{ProgramFixture, Running, ask, serve};
 use mtproto_test_dc::world::File;
 use mtproto_test_dc::{Cluster, World};
-use mtrelay_test_support::clock::Deadline;
+use mtrelay_test_support::measure::poll;
 use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
-use std::time::Duration;
 
 fn file(cluster: &Cluster, id: i64) -> File {
     cluster
@@ -21,22 +20,22 @@ fn file(cluster: &Cluster, id: i64) -> File {
 #[test]
 fn a_bot_logs_in_fetches_and_logs_out() {
     let cluster = Cluster::start(World::sample());
-    let place = Place::new(&cluster, "");
-    place.run(&["get", "t.me/media/2"], 5);
-    place.log_in();
-    let account = fs::metadata(place.path("account")).expect("it is kept");
+    let fixture = ProgramFixture::new(&cluster, "");
+    fixture.run(&["get", "t.me/media/2"], 5);
+    fixture.log_in();
+    let account = fs::metadata(fixture.path("account")).expect("it is kept");
     assert_eq!(account.permissions().mode() & 0o777, 0o600);
-    place.run(&["login"], 1);
-    place.run(&["get", "https://t.me/media/2", "-o", "film.bin"], 0);
-    place.assert_is("film.bin", &file(&cluster, 501));
-    place.run(&["get", "-q", "t.me/media/5", "-o", "empty"], 0);
-    place.assert_is("empty", &file(&cluster, 505));
+    fixture.run(&["login"], 1);
+    fixture.run(&["get", "https://t.me/media/2", "-o", "film.bin"], 0);
+    fixture.assert_is("film.bin", &file(&cluster, 501));
+    fixture.run(&["get", "-q", "t.me/media/5", "-o", "empty"], 0);
+    fixture.assert_is("empty", &file(&cluster, 505));
     // An album, by its numbers.
-    place.run(&["get", "t.me/media/10", "-o", "album"], 0);
+    fixture.run(&["get", "t.me/media/10", "-o", "album"], 0);
     for (name, id) in [("album", 503), ("album-2", 504), ("album-3", 506)] {
-        place.assert_is(name, &file(&cluster, id));
+        fixture.assert_is(name, &file(&cluster, id));
     }
-    let out = place.run(&["get", "t.me/media/11?single", "-o", "-"], 0).stdout;
+    let out = fixture.run(&["get", "t.me/media/11?single", "-o", "-"], 0).stdout;
     assert_eq!(
         <[u8; 32]>::from(Sha256::digest(&out)),
         file(&cluster, 504).sha256()
@@ -48,15 +47,15 @@ fn a_bot_logs_in_fetches_and_logs_out() {
         (["get", "t.me/closed/1"], 4),
         (["get", "t.me/media"], 2),
     ] {
-        place.run(&words, code);
+        fixture.run(&words, code);
     }
-    let refused = place.run(&["get", "t.me/closed/1"], 4).stderr;
+    let refused = fixture.run(&["get", "t.me/closed/1"], 4).stderr;
     assert!(String::from_utf8_lossy(&refused).contains("noforwards"));
-    place.run(&["get", "t.me/media/2", "-o", "/dev/full"], 7);
-    place.run(&["logout"], 0);
-    place.run(&["get", "t.me/media/2"], 5);
-    place.run(&["logout"], 1);
-    let left: Vec<_> = fs::read_dir(place.folder.path())
+    fixture.run(&["get", "t.me/media/2", "-o", "/dev/full"], 7);
+    fixture.run(&["logout"], 0);
+    fixture.run(&["get", "t.me/media/2"], 5);
+    fixture.run(&["logout"], 1);
+    let left: Vec<_> = fs::read_dir(fixture.folder.path())
         .expect("the folder is there")
         .map(|entry| entry.expect("and readable").file_name())
         .filter(|name| name.to_string_lossy().contains("part"))
@@ -67,8 +66,8 @@ fn a_bot_logs_in_fetches_and_logs_out() {
 #[test]
 fn a_person_answers_the_questions_line_by_line() {
     let cluster = Cluster::start(World::sample());
-    let place = Place::new(&cluster, "");
-    let mut command = place.command(&["login"]);
+    let fixture = ProgramFixture::new(&cluster, "");
+    let mut command = fixture.command(&["login"]);
     let mut login = Running(command.stdin(Stdio::piped()).spawn().expect("it starts"));
     let mut answers = login.0.stdin.take().expect("it is piped");
     let lines = "+999 662 22 22\n11111\n22222\nbattery staple\ncorrect horse\n";
@@ -84,49 +83,48 @@ fn a_person_answers_the_questions_line_by_line() {
         .expect("text");
     assert_eq!(login.0.wait().expect("it is ours").code(), Some(0));
     assert_eq!(said, "the account 1002 is logged in\n");
-    place.run(&["get", "t.me/c/4004/7", "-o", "private"], 0);
-    place.assert_is("private", &file(&cluster, 506));
+    fixture.run(&["get", "t.me/c/4004/7", "-o", "private"], 0);
+    fixture.assert_is("private", &file(&cluster, 506));
 }
 
 #[test]
-fn what_a_signal_left_is_gone_on_with() {
+fn an_interrupted_download_is_resumed() {
     let cluster = Cluster::start(World::sample());
-    let place = Place::new(&cluster, "");
-    place.log_in();
+    let fixture = ProgramFixture::new(&cluster, "");
+    fixture.log_in();
     // Slow enough to be caught in the middle: all of it would take more than half a minute.
     cluster.faults(|faults| faults.rate = Some(256 << 10));
     let mut first = Running(
-        place
+        fixture
             .command(&["get", "t.me/media/3", "-o", "film"])
             .spawn()
             .expect("it starts"),
     );
-    let part = place.path("film.part");
-    let deadline = Deadline::patient();
-    while fs::metadata(&part).map_or(0, |part| part.len()) < 5 << 18 {
-        assert!(deadline.remaining().is_some(), "the file does not grow");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let part = fixture.path("film.part");
+    poll("1.25 MiB of the file", || {
+        let len = fs::metadata(&part).map_or(0, |part| part.len());
+        (len >= 5 << 18).then_some(())
+    });
     first.stop(Signal::INT, 130);
-    assert!(!place.path("film").exists());
+    assert!(!fixture.path("film").exists());
     // Somebody has been at it.
     let mut bytes = fs::read(&part).expect("it is left");
     bytes[(1 << 20) + 77] ^= 1;
     fs::write(&part, bytes).expect("it can be changed");
     cluster.faults(|faults| faults.rate = None);
-    let said = place.run(&["get", "t.me/media/3", "-o", "film"], 0).stderr;
+    let said = fixture.run(&["get", "t.me/media/3", "-o", "film"], 0).stderr;
     let said = String::from_utf8_lossy(&said);
     assert!(said.contains("goes on behind 1.0 MB"), "{said}");
-    place.assert_is("film", &file(&cluster, 502));
-    assert!(!part.exists() && !place.path("film.part.sums").exists());
+    fixture.assert_is("film", &file(&cluster, 502));
+    assert!(!part.exists() && !fixture.path("film.part.sums").exists());
 }
 
 #[test]
 fn the_gateway_serves_what_links_lead_to() {
     let cluster = Cluster::start(World::sample());
-    let place = Place::new(&cluster, "\toption cache '/nonexistent/cache'");
-    place.log_in();
-    let (mut gateway, address) = serve(&place);
+    let fixture = ProgramFixture::new(&cluster, "\toption cache '/nonexistent/cache'");
+    fixture.log_in();
+    let (mut gateway, address) = serve(&fixture);
     let whole = file(&cluster, 501);
     let (head, body) = ask(&address, "/t.me/media/2", "");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -159,18 +157,18 @@ fn the_gateway_serves_what_links_lead_to() {
 #[test]
 fn a_known_link_is_not_asked_for_again_after_a_restart() {
     let cluster = Cluster::start(World::sample());
-    let place = Place::new(&cluster, "");
-    let text = fs::read_to_string(&place.config).expect("it is there");
-    let cache = place.path("cache");
+    let fixture = ProgramFixture::new(&cluster, "");
+    let text = fs::read_to_string(&fixture.config).expect("it is there");
+    let cache = fixture.path("cache");
     let with_cache = text.replace(
         "config mtfetch 'main'\n",
         &format!("config mtfetch 'main'\n\toption cache '{}'\n", cache.display()),
     );
-    fs::write(&place.config, with_cache).expect("it can be changed");
-    place.log_in();
+    fs::write(&fixture.config, with_cache).expect("it can be changed");
+    fixture.log_in();
     let asked = || cluster.counters().calls_of("channels.getMessages");
     for restart in 0..2 {
-        let (mut gateway, address) = serve(&place);
+        let (mut gateway, address) = serve(&fixture);
         let (head, body) = ask(&address, "/t.me/media/2", "Range: bytes=0-99\r\n");
         assert!(head.starts_with("HTTP/1.1 206 "), "{restart}: {head}");
         assert!(body == file(&cluster, 501).bytes(0, 100));

@@ -1,6 +1,8 @@
-//! Crowds: silent strangers do not shut an honest client out, and many sessions leave nothing behind.
+//! Admission under load: idle connections do not keep users out, a lack of descriptors ends nothing, and ended sessions free
+//! their memory and descriptors.
 
 use crate::{SECRET, modes, start};
+use mtrelay_test_support::measure::watch;
 use mtrelay_test_support::relay::Signal;
 use mtrelay_test_support::rng::Rng;
 use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
@@ -9,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Room for a thousand connections of our own, as far as the hard limit goes.
+/// Raises this process's descriptor limit to the hard limit: a thousand connections need it.
 fn raise_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -24,11 +26,11 @@ fn session(mode: Mode, addr: SocketAddr, len: usize) {
 }
 
 #[test]
-fn honest_client_is_served_within_a_second_beside_1000_silent_strangers() {
+fn a_user_is_served_within_a_second_beside_1000_silent_connections() {
     raise_descriptors();
     let dc = FakeDc::start(Script::Echo);
     let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 60));
-    let strangers: Vec<_> = (0..1000)
+    let silent: Vec<_> = (0..1000)
         .map(|_| TcpStream::connect(relay.addr()).expect("the relay accepts"))
         .collect();
     for mode in modes() {
@@ -37,13 +39,13 @@ fn honest_client_is_served_within_a_second_beside_1000_silent_strangers() {
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(1), "{mode:?} took {took:?}");
     }
-    drop(strangers);
+    drop(silent);
     relay.wait_stat("openings_active", |active| active == 0);
     assert_eq!(relay.wait_closes(4).len(), 4);
 }
 
 #[test]
-fn without_descriptors_accepting_rests_and_everything_else_goes_on() {
+fn without_descriptors_accepting_pauses_and_sessions_and_reloads_go_on() {
     raise_descriptors();
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 60);
@@ -61,7 +63,7 @@ fn without_descriptors_accepting_rests_and_everything_else_goes_on() {
             relay.pid()
         );
     };
-    // Strangers take no more than their part.
+    // Handshakes in progress may hold only a part of the descriptors.
     let silent: Vec<_> = (0..200)
         .map(|_| TcpStream::connect(addr).expect("the backlog has room"))
         .collect();
@@ -69,17 +71,17 @@ fn without_descriptors_accepting_rests_and_everything_else_goes_on() {
     echoes(&relay);
     drop(silent);
     relay.wait_stat("openings_active", |active| active == 0);
-    // Sessions take all there is.
+    // Sessions may hold all of them.
     let mut live = Vec::new();
     while relay
         .log_lines()
         .iter()
         .all(|line| !line.contains("waiting until something is free"))
     {
-        assert!(live.len() < 40, "64 descriptors never end");
+        assert!(live.len() < 40, "64 descriptors are not used up");
         let builder = Client::builder(Mode::Dd, addr, SECRET, 2);
         live.push(builder.connect().expect("the backlog has room"));
-        relay.wait_for("a session, or none any more", |relay| {
+        relay.wait_for("a session, or the end of descriptors", |relay| {
             let lines = relay.log_lines();
             let over = lines.iter().any(|line| line.contains("waiting until"));
             (over || dc.count() > live.len() || lines.iter().any(|line| line.contains("connect_failed")))
@@ -87,11 +89,10 @@ fn without_descriptors_accepting_rests_and_everything_else_goes_on() {
         });
     }
     let waiting = TcpStream::connect(addr).expect("the backlog has room");
-    let (cpu, begun) = (relay.cpu_ticks(), Instant::now());
-    while begun.elapsed() < Duration::from_secs(1) {
-        echoes(&relay);
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let cpu = relay.cpu_ticks();
+    watch(Duration::from_secs(1), Duration::from_millis(20), |_| {
+        echoes(&relay)
+    });
     let cpu = relay.cpu_ticks() - cpu;
     assert!(cpu < 40, "{cpu} of 100 hundredths of a second: it spins");
     relay.signal(Signal::HUP);
@@ -106,7 +107,7 @@ fn without_descriptors_accepting_rests_and_everything_else_goes_on() {
 }
 
 #[test]
-fn a_burst_of_16_from_one_phone_passes() {
+fn a_burst_of_16_connections_from_one_address_passes() {
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr()).option("limit_lan", 1);
     let relay = start(&config);

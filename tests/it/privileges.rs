@@ -1,8 +1,9 @@
-//! Privileges: what the running daemon has given up, as the kernel tells it.
+//! Privileges: what the running daemon has given up, read from /proc.
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::relay::Signal;
-use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script, skipped};
+use mtrelay_test_support::require::{self, skip};
+use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
 use std::fs;
 
 fn echoes(client: &mut Client) {
@@ -29,14 +30,9 @@ fn status(relay: &Relay, name: &str) -> Vec<String> {
         .collect()
 }
 
-fn is_emulated() -> bool {
-    std::env::var_os("MTRELAY_RUNNER").is_some()
-}
-
 #[test]
-fn every_thread_runs_under_the_filter_and_can_gain_nothing() {
-    if is_emulated() || !cfg!(target_arch = "x86_64") {
-        // An emulator has no filters, and other processors are only ever emulated here.
+fn every_thread_has_the_seccomp_filter_and_no_new_privileges() {
+    if !require::native("seccomp") {
         return;
     }
     let dc = FakeDc::start(Script::Echo);
@@ -69,13 +65,13 @@ fn every_thread_runs_under_the_filter_and_can_gain_nothing() {
 }
 
 #[test]
-fn a_user_is_neither_root_nor_of_roots_groups() {
-    if !rustix::process::geteuid().is_root() {
-        return skipped("only root can become somebody else");
+fn the_daemon_s_user_has_no_rights_of_root() {
+    if !require::root() || !require::native("threads of one identity only") {
+        return;
     }
     let nobody = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let Some(line) = nobody.lines().find(|line| line.starts_with("nobody:")) else {
-        return skipped("there is no user 'nobody' on this system");
+        return skip("there is no user 'nobody' on this system");
     };
     let ids: Vec<&str> = line.split(':').skip(2).take(2).collect();
     let dc = FakeDc::start(Script::Echo);
@@ -95,26 +91,25 @@ fn a_user_is_neither_root_nor_of_roots_groups() {
     echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
     assert!(relay.log_lines().iter().all(|line| !line.contains("as root")));
 
-    // What a mark takes stays, and nothing else.
-    if !is_emulated() {
-        let relay = run(&config.clone().option("fwmark", "0x100"), &["--user", "nobody"]);
-        assert_eq!(status(&relay, "CapEff"), ["0000000000001000"]);
-        echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
-    }
-    // What root has opened stays open: the state is written by nobody at the end.
+    // SO_MARK needs CAP_NET_ADMIN, which is kept, and no other.
+    let marked = run(&config.clone().option("fwmark", "0x100"), &["--user", "nobody"]);
+    assert_eq!(status(&marked, "CapEff"), ["0000000000001000"]);
+    echoes(&mut Client::connect(Mode::Dd, marked.addr(), SECRET, 2));
+    // Root opened the state file; the user `nobody` writes it at the end.
     let shm = std::path::Path::new("/dev/shm");
-    if shm.is_dir() && !is_emulated() {
-        let state = shm.join(format!("mtrelay-test-state-{}", std::process::id()));
-        let name = state.display().to_string();
-        let mut relay = run(&config, &["--user", "nobody", "--state", &name]);
-        echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
-        relay.wait_closes(1);
-        relay.signal(Signal::TERM);
-        assert_eq!(relay.wait_exit().code(), Some(0));
-        let saved = fs::read(&state).expect("it was written");
-        fs::remove_file(&state).expect("it is ours");
-        assert!(saved.starts_with(b"mtrelay state 1\nquota 24 ") && saved.ends_with(b"end\n"));
+    if !shm.is_dir() {
+        return skip("no /dev/shm on this system");
     }
+    let state = shm.join(format!("mtrelay-test-state-{}", std::process::id()));
+    let name = state.display().to_string();
+    let mut keeping = run(&config, &["--user", "nobody", "--state", &name]);
+    echoes(&mut Client::connect(Mode::Dd, keeping.addr(), SECRET, 2));
+    keeping.wait_closes(1);
+    keeping.signal(Signal::TERM);
+    assert_eq!(keeping.wait_exit().code(), Some(0));
+    let saved = fs::read(&state).expect("it was written");
+    fs::remove_file(&state).expect("it is ours");
+    assert!(saved.starts_with(b"mtrelay state 1\nquota 24 ") && saved.ends_with(b"end\n"));
     let relay = run(&config, &[]);
     relay.wait_log("running as root");
     let mut refused = Relay::spawn(

@@ -1,4 +1,4 @@
-//! A DC that goes before it has answered is asked again elsewhere, and the client notices nothing.
+//! The first request: a DC connection that is lost before its first answer is replaced, unnoticed by the client.
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::{End, HeaderShape, Shape};
@@ -9,15 +9,15 @@ use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A relay that asks these addresses, the first one first.
-fn asking(addresses: &[SocketAddr]) -> RelayConfig {
+/// A configuration with these addresses of DC 2, in this order, and an answer timeout of 1 s.
+fn config_with(addresses: &[SocketAddr]) -> RelayConfig {
     RelayConfig::simple(SECRET, addresses[0])
         .dc(2, addresses)
         .option("answer_timeout", 1)
 }
 
-/// Reads this much of a question, and goes.
-fn rude(read: u64, then: Step) -> Script {
+/// Reads this many bytes of the first request, then closes or resets the connection.
+fn abrupt_close(read: u64, then: Step) -> Script {
     Script::Play(vec![Step::Read(read), then])
 }
 
@@ -32,8 +32,8 @@ fn counts(relay: &Relay) -> [u64; 4] {
         .expect("four")
 }
 
-/// Both connections brought the same words, each in its own ciphers.
-fn same_question(one: &Connection, other: &Connection) {
+/// Both connections carried the same request, each with keys of its own.
+fn assert_same_request(one: &Connection, other: &Connection) {
     let (first, second) = (one.header.expect("a header"), other.header.expect("a header"));
     assert_eq!((first.tag, first.dc), (second.tag, second.dc));
     assert_eq!(one.head, other.head[..one.head.len()]);
@@ -42,13 +42,13 @@ fn same_question(one: &Connection, other: &Connection) {
 }
 
 #[test]
-fn a_dc_that_goes_without_an_answer_is_replaced_at_once() {
+fn a_dc_that_closes_without_an_answer_is_replaced_at_once() {
     for end in [Step::Close, Step::Reset] {
         for fast_mode in [true, false] {
-            let bad = FakeDc::start(rude(40, end.clone()));
+            let bad = FakeDc::start(abrupt_close(40, end.clone()));
             let good = FakeDc::start(Script::ResPq);
             for (at, mode) in modes().into_iter().enumerate() {
-                let config = asking(&[bad.addr(), good.addr()]).option("log_level", "debug");
+                let config = config_with(&[bad.addr(), good.addr()]).option("log_level", "debug");
                 let relay = start(&config.fast_mode(fast_mode));
                 let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
                 client.req_pq().expect("the other address answers");
@@ -56,7 +56,7 @@ fn a_dc_that_goes_without_an_answer_is_replaced_at_once() {
                 assert!(!waits, "at once: {mode:?}");
                 client.req_pq().expect("and goes on answering");
                 assert_eq!(counts(&relay), [2, 1, 1, 1], "{mode:?} {end:?}");
-                same_question(
+                assert_same_request(
                     &bad.wait_headers(at + 1)[at],
                     &good.wait_headers(2 * at + 1)[2 * at],
                 );
@@ -69,11 +69,11 @@ fn a_dc_that_goes_without_an_answer_is_replaced_at_once() {
 }
 
 #[test]
-fn a_dc_that_goes_before_anything_was_asked_is_replaced_too() {
+fn a_dc_that_closes_before_the_request_is_replaced() {
     let bad = FakeDc::start(Script::Play(vec![Step::Reset]));
     let good = FakeDc::start(Script::ResPq);
     for mode in modes() {
-        let relay = start(&asking(&[bad.addr(), good.addr()]));
+        let relay = start(&config_with(&[bad.addr(), good.addr()]));
         let mut client = Client::connect(mode, relay.addr(), SECRET, 2);
         relay.wait_stat("direct_dc_retries", |retries| retries == 1);
         client.req_pq().expect("the other address answers");
@@ -82,11 +82,11 @@ fn a_dc_that_goes_before_anything_was_asked_is_replaced_too() {
 }
 
 #[test]
-fn a_silent_dc_is_left_after_answer_timeout_once() {
+fn a_silent_dc_is_replaced_once_after_answer_timeout() {
     let silent = FakeDc::start(Script::Silent);
     let good = FakeDc::start(Script::ResPq);
     for mode in modes() {
-        let relay = start(&asking(&[silent.addr(), good.addr()]));
+        let relay = start(&config_with(&[silent.addr(), good.addr()]));
         let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
         let begun = Instant::now();
         client.req_pq().expect("the other address answers");
@@ -103,10 +103,10 @@ fn a_silent_dc_is_left_after_answer_timeout_once() {
 }
 
 #[test]
-fn a_bare_opening_waits_for_no_answer() {
+fn a_handshake_without_a_request_starts_no_answer_timeout() {
     let silent = FakeDc::start(Script::Silent);
     let other = FakeDc::start(Script::ResPq);
-    let relay = start(&asking(&[silent.addr(), other.addr()]));
+    let relay = start(&config_with(&[silent.addr(), other.addr()]));
     for mode in modes() {
         let client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
         let silent = client.is_silent(Duration::from_millis(1500));
@@ -116,10 +116,10 @@ fn a_bare_opening_waits_for_no_answer() {
 }
 
 #[test]
-fn half_a_frame_waits_for_no_answer_and_each_further_byte_begins_the_wait_anew() {
+fn answer_timeout_starts_with_a_whole_frame_and_again_with_each_later_byte() {
     let silent = FakeDc::start(Script::Silent);
     let other = FakeDc::start(Script::Echo);
-    let relay = start(&asking(&[silent.addr(), other.addr()]));
+    let relay = start(&config_with(&[silent.addr(), other.addr()]));
     let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     let quiet = |client: &Client, millis| client.is_silent(Duration::from_millis(millis)).expect("it works");
     let frame = [&60_u32.to_le_bytes()[..], &[7; 60]].concat();
@@ -137,10 +137,10 @@ fn half_a_frame_waits_for_no_answer_and_each_further_byte_begins_the_wait_anew()
 }
 
 #[test]
-fn the_last_address_may_be_silent() {
+fn the_last_address_has_no_answer_timeout() {
     let play = |answer: u8| Script::Play(vec![Step::Read(8), Step::Gate, Step::Send(vec![answer])]);
     let (first, last) = (FakeDc::start(play(1)), FakeDc::start(play(2)));
-    let relay = start(&asking(&[first.addr(), last.addr()]));
+    let relay = start(&config_with(&[first.addr(), last.addr()]));
     let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     client.send(&[4, 0, 0, 0, 9, 9, 9, 9]).expect("it goes out");
     relay.wait_stat("direct_dc_retries", |retries| retries == 1);
@@ -155,10 +155,10 @@ fn the_last_address_may_be_silent() {
 }
 
 #[test]
-fn the_last_address_is_asked_again_if_it_goes_after_its_silence() {
+fn the_last_address_is_asked_again_when_it_closes_after_its_silence() {
     let dc = FakeDc::start(Script::Echo);
     dc.set_script_of(0, Script::Play(vec![Step::Read(8), Step::Gate, Step::Reset]));
-    let relay = start(&asking(&[dc.addr()]));
+    let relay = start(&config_with(&[dc.addr()]));
     let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     client.send(&[4, 0, 0, 0, 9, 9, 9, 9]).expect("it goes out");
     assert!(client.is_silent(Duration::from_millis(1500)).expect("it works"));
@@ -172,7 +172,7 @@ fn the_last_address_is_asked_again_if_it_goes_after_its_silence() {
 }
 
 #[test]
-fn a_question_never_takes_the_only_block() {
+fn a_kept_request_does_not_hold_the_only_block() {
     let (silent, dc) = (FakeDc::start(Script::Silent), FakeDc::start(Script::Echo));
     let config = RelayConfig::simple(SECRET, dc.addr()).dc(2, &[silent.addr()]);
     let relay = start(&config.option("buffers", 1).fast_mode(false));
@@ -192,7 +192,7 @@ fn a_transport_error_is_an_answer() {
     let busy = FakeDc::start(Script::TransportError(-429));
     let other = FakeDc::start(Script::ResPq);
     for mode in modes() {
-        let relay = start(&asking(&[busy.addr(), other.addr()]));
+        let relay = start(&config_with(&[busy.addr(), other.addr()]));
         let mut client = Client::connect(mode.clone(), relay.addr(), SECRET, 2);
         client.send_frame(&[1; 40]).expect("it goes out");
         let frame = client.recv_frame().expect("the error arrives");
@@ -206,10 +206,10 @@ fn a_transport_error_is_an_answer() {
 }
 
 #[test]
-fn one_address_is_asked_four_times_with_pauses() {
+fn one_address_is_asked_four_times_with_growing_pauses() {
     for (end, reason) in [(Step::Close, "dc_closed"), (Step::Reset, "dc_reset")] {
-        let bad = FakeDc::start(rude(40, end));
-        let relay = start(&asking(&[bad.addr()]));
+        let bad = FakeDc::start(abrupt_close(40, end));
+        let relay = start(&config_with(&[bad.addr()]));
         let mut client = Client::connect(Mode::ee("example.org"), relay.addr(), SECRET, 2);
         let begun = Instant::now();
         client.send_frame(&[1; 40]).expect("it goes out");
@@ -232,10 +232,10 @@ fn one_address_is_asked_four_times_with_pauses() {
 }
 
 #[test]
-fn refused_everywhere_after_a_loss_ends_at_once() {
-    let bad = FakeDc::start(rude(40, Step::Close));
+fn a_refusal_everywhere_after_a_loss_ends_the_session_at_once() {
+    let bad = FakeDc::start(abrupt_close(40, Step::Close));
     let refused = RefusedPort::new();
-    let relay = start(&asking(&[bad.addr(), refused.addr()]));
+    let relay = start(&config_with(&[bad.addr(), refused.addr()]));
     let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     bad.wait_connections(1);
     bad.set_script(Script::Refuse);
@@ -245,9 +245,9 @@ fn refused_everywhere_after_a_loss_ends_at_once() {
 }
 
 #[test]
-fn more_than_a_block_is_not_asked_again() {
+fn a_request_larger_than_a_block_is_not_sent_again() {
     let dc = FakeDc::start(Script::ResetAt(100_000));
-    let relay = start(&asking(&[dc.addr()]).option("buffer_size", 4096));
+    let relay = start(&config_with(&[dc.addr()]).option("buffer_size", 4096));
     for mode in modes() {
         let client = Client::connect(mode, relay.addr(), SECRET, 2);
         let (mut reader, mut writer) = client.split();
@@ -260,11 +260,11 @@ fn more_than_a_block_is_not_asked_again() {
 }
 
 #[test]
-fn whatever_fits_into_a_block_is_asked_again_whole() {
+fn a_request_that_fits_into_a_block_is_sent_again_whole() {
     for len in [1, 100, 1_000, 1_024, 1_025, 16_000, 16_384] {
-        let bad = FakeDc::start(rude(len, Step::Reset));
+        let bad = FakeDc::start(abrupt_close(len, Step::Reset));
         let good = FakeDc::start(Script::Echo);
-        let relay = start(&asking(&[bad.addr(), good.addr()]));
+        let relay = start(&config_with(&[bad.addr(), good.addr()]));
         for mode in modes() {
             // Written in one piece with the header: the reset must not come before the client has said it all.
             let shape = Shape {
@@ -288,9 +288,9 @@ fn whatever_fits_into_a_block_is_asked_again_whole() {
 }
 
 #[test]
-fn a_client_that_has_finished_is_not_asked_for_again() {
+fn after_a_client_s_half_close_nothing_is_sent_again() {
     let dc = FakeDc::start(Script::Play(vec![Step::ReadToEnd, Step::Close]));
-    let relay = start(&asking(&[dc.addr()]));
+    let relay = start(&config_with(&[dc.addr()]));
     let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     client.send_frame(&[1; 40]).expect("it goes out");
     client.finish().expect("the end goes out");
@@ -300,7 +300,7 @@ fn a_client_that_has_finished_is_not_asked_for_again() {
 }
 
 #[test]
-fn questions_that_wait_leave_blocks_to_the_others() {
+fn kept_requests_hold_at_most_a_quarter_of_the_blocks() {
     let silent = FakeDc::start(Script::Silent);
     let busy = FakeDc::start(Script::source(
         5,
@@ -331,7 +331,7 @@ fn questions_that_wait_leave_blocks_to_the_others() {
 #[test]
 fn a_dc_killed_under_200_sessions_leaves_none_stuck_and_counters_that_add_up() {
     let dc = FakeDc::start(Script::ResPq);
-    let relay = start(&asking(&[dc.addr()]));
+    let relay = start(&config_with(&[dc.addr()]));
     let connect = |mode: Mode| {
         let mut client = Client::connect(mode, relay.addr(), SECRET, 2);
         client.req_pq().expect("the DC answers");
@@ -381,7 +381,7 @@ fn ten_thousand_sessions_against_a_flapping_dc_leave_nothing_behind() {
     const CLIENTS: usize = 32;
     let sessions = std::env::var("MTRELAY_TEST_SESSIONS").map_or(10_000, |n| n.parse().expect("a number"));
     let dc = FakeDc::start(Script::ResPq);
-    let relay = start(&asking(&[dc.addr()]));
+    let relay = start(&config_with(&[dc.addr()]));
     let run = |count: usize| {
         std::thread::scope(|scope| {
             for _ in 0..CLIENTS {
@@ -389,7 +389,7 @@ fn ten_thousand_sessions_against_a_flapping_dc_leave_nothing_behind() {
                     for at in 0..count / CLIENTS {
                         let mode = modes()[at % 4].clone();
                         let client = Client::builder(mode, relay.addr(), SECRET, 2).connect();
-                        // What becomes of it is the DC's affair.
+                        // The flapping DC decides how it ends.
                         let _ = client.map(|mut client| client.req_pq());
                     }
                 });
@@ -404,24 +404,20 @@ fn ten_thousand_sessions_against_a_flapping_dc_leave_nothing_behind() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     let after = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let moods = [
-                rude(40, Step::Reset),
+            let scripts = [
+                abrupt_close(40, Step::Reset),
                 Script::ResPq,
                 Script::Refuse,
                 Script::ResPq,
-                rude(40, Step::Close),
+                abrupt_close(40, Step::Close),
             ];
-            for mood in moods.iter().cycle() {
+            for script in scripts.iter().cycle() {
                 if stop.load(std::sync::atomic::Ordering::Relaxed) {
                     break;
                 }
-                dc.set_script(mood.clone());
-                // Until the next thirty have come, or nobody does.
-                let seen = dc.count();
-                let begun = Instant::now();
-                while dc.count() < seen + 30 && begun.elapsed() < Duration::from_millis(300) {
-                    std::thread::park_timeout(Duration::from_millis(1));
-                }
+                dc.set_script(script.clone());
+                // A refusing port accepts none, so the wait has an end of its own.
+                dc.connections_within(dc.count() + 30, Duration::from_millis(300));
             }
             dc.set_script(Script::ResPq);
         });

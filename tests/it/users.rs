@@ -1,10 +1,11 @@
-//! What users may: limits at the start of a session, and limits that end sessions which live.
+//! User limits: those checked when a session starts, and those that end running sessions.
 
 use crate::{SECRET, start};
 use mtrelay_test_support::client::End;
 use mtrelay_test_support::relay::Signal;
+use mtrelay_test_support::require::skip;
 use mtrelay_test_support::tcp::connect_from;
-use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script, skipped};
+use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ fn reload(relay: &Relay, config: &RelayConfig) {
     relay.wait_stat("config_reloads", |n| n > before);
 }
 
-/// The reasons of the sessions that have ended, once there are so many.
+/// The close reasons of the first `count` sessions to end.
 fn reasons(relay: &Relay, count: usize) -> Vec<String> {
     let closes = relay.wait_closes(count);
     closes.into_iter().map(|close| close.reason).collect()
@@ -72,7 +73,7 @@ fn sessions_and_addresses_of_a_user_are_limited() {
 }
 
 #[test]
-fn users_that_a_reload_removes_or_disables_have_the_time_of_a_drain() {
+fn users_that_a_reload_removes_or_disables_have_drain_timeout() {
     let dc = FakeDc::start(Script::Echo);
     let base = RelayConfig::new()
         .modes("dd")
@@ -119,7 +120,7 @@ fn users_that_a_reload_removes_or_disables_have_the_time_of_a_drain() {
 }
 
 #[test]
-fn the_last_day_ends_sessions_once_the_clock_is_trusted() {
+fn expires_ends_sessions_once_the_clock_is_trusted() {
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr());
     let expired = config.clone().user_option("expires", "2020-02-29");
@@ -180,7 +181,7 @@ fn a_quota_ends_the_session_that_uses_it_up() {
 fn quotas_and_seen_handshakes_survive_a_restart_in_ram() {
     let shm = Path::new("/dev/shm");
     if !shm.is_dir() {
-        return skipped("no /dev/shm on this system");
+        return skip("no /dev/shm on this system");
     }
     let folder = shm.join(format!("mtrelay-test-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("/dev/shm can be written");
@@ -207,7 +208,7 @@ fn quotas_and_seen_handshakes_survive_a_restart_in_ram() {
 
     let relay = run(&state);
     assert_eq!(relay.stat("user_test_quota_used"), 200_200);
-    crate::openings::refused_as(&relay, "replay", &opening);
+    crate::handshake::refused_as(&relay, "replay", &opening);
     let mut second = session(relay.addr(), SECRET);
     let _ = second.send(&vec![0; 1 << 20]);
     assert_ne!(second.recv_to_end().1, End::Timeout);
@@ -224,7 +225,7 @@ fn quotas_and_seen_handshakes_survive_a_restart_in_ram() {
 
     let disk = Path::new(env!("CARGO_TARGET_TMPDIR"));
     if on_tmpfs(disk) {
-        return skipped("everything is in RAM here: nothing shows that flash is not written");
+        return skip("everything is in RAM here: nothing shows that flash is not written");
     }
     let state = disk.join(format!("state-{}", std::process::id()));
     let relay = run(&state.display().to_string());

@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 import packages
+import require
 from router import ROOT, STANDINS, Ipk, Router
 
 FILES = ROOT / "openwrt/mtfetch/files"
@@ -53,7 +54,7 @@ class FetchRouter(Router):
         return self.calls()
 
 
-@unittest.skipUnless(os.geteuid() == 0, "needs root, to enter the scratch router")
+@require.root
 class Service(unittest.TestCase):
     def setUp(self):
         self.router = FetchRouter()

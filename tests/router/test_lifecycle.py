@@ -1,6 +1,5 @@
 """Installing, upgrading and removing, with the package's scripts run in a scratch router."""
 
-import os
 import re
 import stat
 import tempfile
@@ -8,12 +7,13 @@ import unittest
 from pathlib import Path
 
 import packages
+import require
 from router import Ipk, Opkg, Router
 
 CONFIG = "/etc/config/mtrelay"
 
 
-@unittest.skipUnless(os.geteuid() == 0, "needs root, to enter the scratch router")
+@require.root
 class Lifecycle(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -1,10 +1,10 @@
 """The service: what procd is told, which file the daemon gets, and when it is started anew instead of being signalled."""
 
-import os
 import shutil
 import stat
 import unittest
 
+import require
 from router import ROOT, Router
 
 SCRIPT = ROOT / "openwrt/files/etc/init.d/mtrelay"
@@ -20,7 +20,7 @@ config user
 """
 
 
-@unittest.skipUnless(os.geteuid() == 0, "needs root, to enter the scratch router")
+@require.root
 class Service(unittest.TestCase):
     def setUp(self):
         self.router = Router()

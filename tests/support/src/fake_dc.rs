@@ -14,6 +14,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use smol::{Async, channel};
@@ -380,6 +381,13 @@ impl FakeDc {
     #[track_caller]
     pub fn wait_connections(&self, n: usize) -> Vec<Connection> {
         self.wait(&format!("{n} connections"), |records| records.len() >= n)
+    }
+
+    /// Waits until `n` connections were accepted or `time` has passed. Returns how many there are.
+    pub fn connections_within(&self, n: usize, time: Duration) -> usize {
+        let enough = |state: &mut State| (state.records.len() >= n).then_some(());
+        self.shared.state.wait(Deadline::after(time), enough);
+        self.count()
     }
 
     /// Waits until `n` connections sent their header.

@@ -1,4 +1,4 @@
-//! What the tests, benches and fuzz targets of mtrelay stand on.
+//! The common parts of mtrelay's tests, benches and fuzz targets.
 //!
 //! Nothing here uses the relay's own codecs. The clients and the fake data centre encode and decode by themselves,
 //! straight on AES, SHA-256 and HMAC, so that the relay is checked by something other than its own encoder.
@@ -7,12 +7,14 @@
 //! - [`relay`]: the daemon itself, started with a configuration of the test's choosing
 //! - [`client`]: Telegram's clients in the three modes, well-behaved or not
 //! - [`fake_dc`]: a data centre that follows a script and remembers what it saw
-//! - [`fake_front`]: the site that strangers are sent to
+//! - [`fake_front`]: the site that unauthenticated clients are sent to
 //! - [`fake_ubusd`], [`ubus`]: OpenWrt's bus, and a caller of methods on it
 //! - [`tcp`]: links that are slow, cut or dead, and ports that refuse or never answer
 //! - [`frames`]: transport frames and the two messages that open every MTProto talk
 //! - [`obfuscated2`], [`faketls`], [`curve`]: the codecs under the clients, for tests that want to bend them
 //! - [`netns`]: a host of the test's own, with its own addresses and routes
+//! - [`require`]: what a test needs from the machine, and what happens where that is missing
+//! - [`measure`]: windows of time, and measurements that are repeated
 //! - [`rng`], [`clock`]: seeds and deadlines
 //!
 //! # What holds everywhere
@@ -33,9 +35,11 @@ pub mod fake_front;
 pub mod fake_ubusd;
 pub mod faketls;
 pub mod frames;
+pub mod measure;
 pub mod netns;
 pub mod obfuscated2;
 pub mod relay;
+pub mod require;
 pub mod rng;
 pub mod tcp;
 pub mod ubus;
@@ -49,15 +53,3 @@ pub use obfuscated2::Tag;
 pub use relay::{Relay, RelayConfig};
 pub use rng::{Payload, Seed};
 pub use ubus::{UbusClient, Value};
-
-/// Says that a test cannot be run here, past the test harness, which keeps what tests print to itself. Where `CI` is set, that is
-/// a failure: there everything is to be run.
-///
-/// # Panics
-/// Where `CI` is set.
-pub fn skipped(why: &str) {
-    use std::io::Write as _;
-    assert!(std::env::var_os("CI").is_none(), "skipped: {why}");
-    // If stderr is closed, nobody wants to know.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
-}

@@ -1,7 +1,7 @@
 //! A host of the test's own: a network namespace with its own addresses and routes.
 //!
 //! Everything that the closure starts (threads, processes) is on that host. It takes root and iproute2; where either is
-//! missing the test is skipped, which it says. Promises: nothing of it reaches another network, and it is gone afterwards.
+//! missing the test is skipped, and fails in CI. Nothing reaches another network, and the namespace is gone afterwards.
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// The hardware address of nobody: what is sent there is lost without a word.
-const NOBODY: &str = "02:00:00:00:00:99";
+/// A hardware address that no interface has: packets to it are lost without an error.
+const UNUSED_MAC: &str = "02:00:00:00:00:99";
 
 /// The host, for the thread that is on it.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl Drop for Namespace {
     }
 }
 
-/// Runs `test` on a fresh host with a loopback interface. `None`, and a word on stderr, where that is not permitted.
+/// Runs `test` on a fresh host with a loopback interface. `None` where that is not permitted: the test is skipped, see
+/// [`crate::require`].
 ///
 /// # Panics
 /// If the test does.
@@ -42,7 +43,7 @@ pub fn on_own_host<T: Send>(test: impl FnOnce(&Host) -> T + Send) -> Option<T> {
     match made {
         Ok(output) if output.status.success() => {}
         other => {
-            crate::skipped(&format!(
+            crate::require::skip(&format!(
                 "no network namespace can be made here (root and iproute2 are needed): {other:?}"
             ));
             return None;
@@ -85,7 +86,7 @@ impl Host {
         self.ip(&format!("addr add {address} dev lo{nodad}"));
     }
 
-    /// Makes a link on which everything is lost that is sent to these addresses, as behind a router that drops.
+    /// Makes a link that drops every packet to these addresses, as a router in between may.
     #[track_caller]
     pub fn black_hole(&self, addresses: &[&str]) {
         self.ip("link add hole type veth peer name far");
@@ -101,7 +102,7 @@ impl Host {
             };
             self.ip(&format!("{family} route add {address}/{len} dev hole"));
             self.ip(&format!(
-                "neigh add {address} lladdr {NOBODY} dev hole nud permanent"
+                "neigh add {address} lladdr {UNUSED_MAC} dev hole nud permanent"
             ));
         }
     }

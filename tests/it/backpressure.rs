@@ -1,6 +1,6 @@
-//! Readers that are behind: what they hold, what they leave to the others, and that they get everything in the end.
+//! Backpressure: what a slow or stalled reader holds, what stays free for other sessions, and that it loses no byte.
 
-use crate::kernel::waiting_from;
+use crate::proc_net::receive_queues_from;
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::End;
 use mtrelay_test_support::fake_dc::{Pace, Step};
@@ -10,7 +10,7 @@ use std::thread;
 
 const MIB: u64 = 1 << 20;
 
-/// Downloads `bytes` in each of `modes`, with every byte looked at.
+/// Downloads `bytes` in each mode and compares every byte.
 fn downloads(relay: std::net::SocketAddr, seed: u64, bytes: u64) {
     for mode in modes() {
         let mut client = Client::connect(mode.clone(), relay, SECRET, 2);
@@ -31,7 +31,7 @@ fn without_pipes_downloads_are_copied() {
 }
 
 #[test]
-fn pipes_of_any_size_will_do_and_go_back() {
+fn pipes_of_any_size_relay_every_byte_and_return_to_the_pool() {
     for (pipes, size) in [(1, 4096), (4, 65_536), (2, 1 << 20)] {
         let dc = FakeDc::start(Script::source(2, 8 * MIB, Then::Close));
         let relay = start(
@@ -50,9 +50,9 @@ fn pipes_of_any_size_will_do_and_go_back() {
     }
 }
 
-/// Readers that have proved themselves and then stall keep what is in their pipes: three quarters of all at most.
+/// Confirmed readers that stall keep what is in their pipes: at most three quarters of all pipes.
 #[test]
-fn readers_that_stall_in_mid_stream_leave_pipes_to_the_others() {
+fn readers_that_stall_in_mid_stream_hold_at_most_three_quarters_of_the_pipes() {
     const ALL: u64 = 32 * MIB;
     let dc = FakeDc::start(Script::source(3, ALL, Then::Close));
     let relay = start(
@@ -87,8 +87,7 @@ fn readers_that_stall_in_mid_stream_leave_pipes_to_the_others() {
     relay.wait_stat("buffers_in_use", |blocks| blocks == 0);
 }
 
-/// What was treated for a receiver that took less has to be treated again, at the right place of both ciphers and of the
-/// TLS records.
+/// A partial write leaves bytes that were already encrypted: both ciphers and the TLS records continue at the right byte.
 #[test]
 fn a_dc_that_reads_slowly_gets_every_byte() {
     const ALL: u64 = 6 * MIB;
@@ -116,7 +115,7 @@ fn a_dc_that_reads_slowly_gets_every_byte() {
     }
 }
 
-/// A session that is reset while a pipe is held for it gives the pipe up, and its end has the name of who reset it.
+/// A reset session returns its pipe, and its close reason names the side that reset it.
 #[test]
 fn a_reset_in_mid_splice_frees_the_pipe() {
     let dc = FakeDc::start(Script::source(6, 64 * MIB, Then::Stay));
@@ -132,9 +131,9 @@ fn a_reset_in_mid_splice_frees_the_pipe() {
     }
 }
 
-/// What the kernel would let an upload grow to is tens of megabytes, none of which a near client needs.
+/// The kernel would let the receive buffer of an upload grow to tens of megabytes; a nearby client needs none of that.
 #[test]
-fn an_upload_that_its_data_centre_does_not_read_waits_at_the_client() {
+fn an_upload_that_the_dc_does_not_read_waits_in_the_client_s_socket() {
     const ALL: u64 = 32 * MIB;
     let mut waited = Vec::new();
     for mode in modes() {
@@ -154,7 +153,7 @@ fn an_upload_that_its_data_centre_does_not_read_waits_at_the_client() {
             });
             dc.wait_received(0, 4 * MIB);
             relay.wait_still("bytes_up");
-            waited.push(waiting_from(addr).iter().sum::<u64>());
+            waited.push(receive_queues_from(addr).iter().sum::<u64>());
             dc.open_gate();
             dc.wait_received(0, ALL);
         });
@@ -164,9 +163,9 @@ fn an_upload_that_its_data_centre_does_not_read_waits_at_the_client() {
     assert!(waited[2] <= MIB / 2, "{waited:?}");
 }
 
-/// The more sessions, the less may wait in the kernel for each.
+/// `socket_memory_mb` is shared: more sessions, smaller socket buffers for each.
 #[test]
-fn sockets_share_their_memory() {
+fn socket_buffers_shrink_as_sessions_grow() {
     const ALL: u64 = 4 * MIB;
     let dc = FakeDc::start(Script::source(7, ALL, Then::Close));
     let config = RelayConfig::simple(SECRET, dc.addr())

@@ -1,18 +1,19 @@
-//! The gateway as players meet it: how soon the first byte comes, and what it holds while they pause and after they have left.
+//! The HTTP gateway with players: how soon the first byte comes, and what the gateway holds while they pause and after they left.
 
 use crate::client::{CHANNEL, assert_no_violations, ms, world};
 use crate::memory::anonymous_kib_of;
-use crate::place::{Place, Running, ask, serve};
+use crate::program_fixture::{ProgramFixture, Running, ask, serve};
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::world::{Channel, File, Message};
-use mtrelay_test_support::clock::{Deadline, patience};
+use mtrelay_test_support::clock::patience;
+use mtrelay_test_support::measure::{poll, watch};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 /// What the gateway may take beside what it has without a player: the window and a little.
-const MOST_KIB: u64 = (2 + 4) * 1024;
+const MAX_GROWTH_KIB: u64 = (2 + 4) * 1024;
 
 /// A player that has asked for a medium and read its first byte.
 struct Player {
@@ -61,17 +62,14 @@ fn kib(gateway: &Running) -> u64 {
 
 /// Waits until the data centres have had nothing to do for a second. Returns how many bytes they have sent.
 fn wait_still(cluster: &Cluster) -> u64 {
-    let deadline = Deadline::patient();
     let (mut seen, mut since) = (cluster.counters().file_bytes, Instant::now());
-    while since.elapsed() < Duration::from_secs(1) {
-        assert!(deadline.remaining().is_some(), "it does not stop: {seen} bytes");
-        std::thread::sleep(ms(20));
+    poll("a second without a byte from the data centres", || {
         let counters = cluster.counters();
         if counters.file_bytes != seen || counters.in_flight > 0 {
             (seen, since) = (counters.file_bytes, Instant::now());
         }
-    }
-    seen
+        (since.elapsed() >= Duration::from_secs(1)).then_some(seen)
+    })
 }
 
 #[test]
@@ -85,9 +83,9 @@ fn the_first_byte_comes_after_three_round_trips_at_most() {
         world.channels.push(channel);
     }
     let cluster = Cluster::start(world);
-    let place = Place::new(&cluster, "");
-    place.log_in();
-    let (_gateway, address) = serve(&place);
+    let fixture = ProgramFixture::new(&cluster, "");
+    fixture.log_in();
+    let (_gateway, address) = serve(&fixture);
     // Warm: it has a session with the file's data centre.
     ask(&address, &format!("/t.me/{CHANNEL}/1"), "Range: bytes=0-4095\r\n");
     cluster.faults(|faults| faults.latency = round_trip);
@@ -116,31 +114,25 @@ fn the_first_byte_comes_after_three_round_trips_at_most() {
 fn pause(length: Duration) {
     let size = 64 * MIB;
     let cluster = Cluster::start(world([File::document(1, 4, size), File::document(2, 4, MIB)]));
-    let place = Place::new(&cluster, "\toption connections '4'");
-    place.log_in();
-    let (gateway, address) = serve(&place);
+    let fixture = ProgramFixture::new(&cluster, "\toption connections '4'");
+    fixture.log_in();
+    let (gateway, address) = serve(&fixture);
     ask(&address, &format!("/t.me/{CHANNEL}/2"), "");
     let idle = kib(&gateway);
     let mut player = Player::start(&address, &format!("/t.me/{CHANNEL}/1"));
     player.play(20 * MIB);
     let sent = wait_still(&cluster);
-    let begun = Instant::now();
-    loop {
+    watch(length, ms(500), |elapsed| {
         let grown = kib(&gateway).saturating_sub(idle);
         assert!(
-            grown <= MOST_KIB,
-            "{grown} KiB more than {idle} after {:?}",
-            begun.elapsed()
+            grown <= MAX_GROWTH_KIB,
+            "{grown} KiB more than {idle} after {elapsed:?}"
         );
-        let Some(left) = length.checked_sub(begun.elapsed()) else {
-            break;
-        };
-        std::thread::sleep(left.min(ms(500)));
-    }
+    });
     assert_eq!(
         cluster.counters().file_bytes,
         sent,
-        "what nobody reads is not fetched"
+        "no request while the player pauses"
     );
     player.play(size);
     assert_no_violations(&cluster);
@@ -160,9 +152,9 @@ fn a_player_that_pauses_for_a_minute_costs_no_more() {
 #[test]
 fn a_hundred_downloads_leave_nothing_behind_in_the_gateway() {
     let cluster = Cluster::start(world([File::document(1, 4, 2 * MIB)]));
-    let place = Place::new(&cluster, "");
-    place.log_in();
-    let (gateway, address) = serve(&place);
+    let fixture = ProgramFixture::new(&cluster, "");
+    fixture.log_in();
+    let (gateway, address) = serve(&fixture);
     let download = |times: u32| {
         for _ in 0..times {
             let (head, body) = ask(&address, &format!("/t.me/{CHANNEL}/1"), "");

@@ -1,6 +1,6 @@
-//! Openings: who gets in, who does not and under which reason that is counted, and what strangers see.
+//! Handshakes: which are accepted, under which reason the others are counted, and what an unauthenticated client sees.
 //!
-//! Every house has a session that was there before, and which must not notice anything.
+//! Beside each handshake runs a session that was there before; it must not be disturbed.
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::{End, HeaderShape, Shape};
@@ -11,8 +11,8 @@ use mtrelay_test_support::faketls::{
     ClientHello, HelloKind, HelloSpec, X25519, X25519_MLKEM768, client_hello,
 };
 use mtrelay_test_support::obfuscated2::init_header;
+use mtrelay_test_support::require;
 use mtrelay_test_support::rng::{Rng, fresh_seed};
-use mtrelay_test_support::tcp::has_ipv6;
 use mtrelay_test_support::{Client, FakeDc, FakeFront, Mode, Relay, RelayConfig, Script, Tag, Then};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -23,30 +23,30 @@ use std::time::{Duration, Instant};
 const OTHER: [u8; 16] = *b"0123456789abcdef";
 const DOMAIN: &str = "front.example";
 
-/// A relay, an echoing data centre, and a session that stays healthy.
-struct House {
+/// A relay, an echoing data centre, and a session that must not be disturbed.
+struct HandshakeFixture {
     dc: FakeDc,
     relay: Relay,
     healthy: Client,
-    /// The number of rounds that the healthy session has made.
+    /// The number of echoes that the healthy session has had.
     round: u64,
 }
 
-impl House {
-    fn new(change: impl FnOnce(RelayConfig) -> RelayConfig) -> House {
+impl HandshakeFixture {
+    fn new(change: impl FnOnce(RelayConfig) -> RelayConfig) -> HandshakeFixture {
         let dc = FakeDc::start(Script::Echo);
         let relay = start(&change(
             RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 2),
         ));
         let healthy = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
-        let mut house = House {
+        let mut fixture = HandshakeFixture {
             dc,
             relay,
             healthy,
             round: 0,
         };
-        house.stays_healthy();
-        house
+        fixture.stays_healthy();
+        fixture
     }
 
     fn addr(&self) -> SocketAddr {
@@ -58,13 +58,13 @@ impl House {
         echoes(&mut self.healthy, self.round);
     }
 
-    /// Waits for exactly `count` of these rejects; nobody but the healthy session has become a session.
+    /// Waits for exactly `count` of these rejects. The healthy session stays the only one.
     fn rejected(&mut self, reason: &str, count: u64) {
         let name = format!("reject_{reason}");
         assert_eq!(self.relay.wait_stat(&name, |n| n >= count), count, "{name}");
         self.stays_healthy();
         assert_eq!(self.relay.stat("sessions_total"), 1);
-        assert_eq!(self.dc.count(), 1, "the DC saw a stranger");
+        assert_eq!(self.dc.count(), 1, "an unauthenticated client reached the DC");
     }
 
     /// Each of these is counted under `reason` and gets no byte and no DC.
@@ -75,7 +75,7 @@ impl House {
     }
 }
 
-/// A connection that has said this.
+/// A connection that has sent these bytes.
 fn say(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut socket = TcpStream::connect(addr).expect("the relay accepts");
     socket.set_nodelay(true).expect("a socket");
@@ -100,7 +100,7 @@ fn nothing_comes(mut socket: TcpStream) {
     let mut came = Vec::new();
     let end = socket.read_to_end(&mut came).map_err(End::from);
     assert_ne!(end, Err(End::Timeout), "the connection stays open");
-    assert_eq!(came, [], "a stranger got an answer");
+    assert_eq!(came, [], "an unauthenticated client got an answer");
 }
 
 /// What a client that was let in and then refused sees: the end, and not a byte.
@@ -124,7 +124,7 @@ fn header(secret: &[u8; 16], tag: Tag) -> Vec<u8> {
     init_header(Some(secret), tag, 2, fresh_seed()).bytes.to_vec()
 }
 
-/// Bytes that are certainly neither a hello nor HTTP.
+/// Random bytes that are neither a hello nor HTTP.
 fn garbage(len: usize) -> Vec<u8> {
     let mut bytes = Rng::new(fresh_seed()).bytes(len);
     bytes[0] = 0x80;
@@ -136,7 +136,7 @@ fn records(kinds: &[[u8; 5]]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn wrong_secrets_garbage_and_unknown_tags_are_no_users() {
+fn wrong_secrets_garbage_and_unknown_tags_are_bad_secret() {
     let mut openings: Vec<_> = Tag::ALL.iter().map(|tag| header(&OTHER, *tag)).collect();
     openings.extend([b"\xab\xab\xab\xab", b"PVrG", &[0; 4]].map(|tag| header(&SECRET, Tag(*tag))));
     openings.extend(
@@ -144,7 +144,7 @@ fn wrong_secrets_garbage_and_unknown_tags_are_no_users() {
             .map(|kind| hello(&OTHER, DOMAIN, kind).bytes),
     );
     openings.extend([64, 65, 10_000].map(garbage));
-    House::new(|config| config).refuses("bad_secret", &openings);
+    HandshakeFixture::new(|config| config).refuses("bad_secret", &openings);
 }
 
 #[test]
@@ -160,11 +160,11 @@ fn http_and_impossible_hellos_are_malformed() {
     for len in [[0, 0], [0, 1], [0x40, 0x01], [0xff, 0xff]] {
         openings.push([&[0x16, 0x03, 0x01], &len[..], &[0x01; 100]].concat());
     }
-    House::new(|config| config).refuses("malformed", &openings);
+    HandshakeFixture::new(|config| config).refuses("malformed", &openings);
 }
 
 #[test]
-fn openings_cut_short_are_counted_as_closed_or_as_timeouts() {
+fn handshakes_cut_short_are_counted_as_closed_or_timeout() {
     let whole = [
         hello(&SECRET, DOMAIN, HelloKind::Classic).bytes,
         header(&SECRET, Tag::PADDED),
@@ -175,19 +175,19 @@ fn openings_cut_short_are_counted_as_closed_or_as_timeouts() {
         .collect();
     cut.push(Vec::new());
 
-    let mut house = House::new(|config| config);
+    let mut fixture = HandshakeFixture::new(|config| config);
     for bytes in &cut {
-        let socket = say(house.addr(), bytes);
+        let socket = say(fixture.addr(), bytes);
         socket.shutdown(Shutdown::Write).expect("a connection");
         nothing_comes(socket);
     }
-    house.rejected("closed", cut.len() as u64);
-    house.refuses("timeout", &cut);
+    fixture.rejected("closed", cut.len() as u64);
+    fixture.refuses("timeout", &cut);
 }
 
 #[test]
 fn records_that_are_not_application_data_are_malformed() {
-    let mut house = House::new(|config| config);
+    let mut fixture = HandshakeFixture::new(|config| config);
     let bad = records(&[
         [0x17, 0x03, 0x03, 0xff, 0xff],
         [0x17, 0x03, 0x03, 0x41, 0x01],
@@ -204,21 +204,21 @@ fn records_that_are_not_application_data_are_malformed() {
     };
     let mut clients = Vec::new();
     for (before, head) in bad.iter().enumerate() {
-        let client = Client::builder(Mode::ee(DOMAIN), house.addr(), SECRET, 2)
+        let client = Client::builder(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2)
             .shape(shape)
             .connect()
             .expect("the hello is good");
         client.raw().write_all(head).expect("the relay reads");
         client.raw().write_all(&[0; 64]).expect("the relay reads");
-        house.rejected("malformed", before as u64 + 1);
+        fixture.rejected("malformed", before as u64 + 1);
         clients.push(client);
     }
     clients.iter_mut().for_each(ends_silently);
 }
 
 #[test]
-fn empty_records_before_the_header_mean_nothing() {
-    let mut house = House::new(|config| config);
+fn empty_records_before_the_header_are_ignored() {
+    let mut fixture = HandshakeFixture::new(|config| config);
     for write_size in [1, usize::MAX] {
         let shape = Shape {
             empty_records: true,
@@ -226,43 +226,43 @@ fn empty_records_before_the_header_mean_nothing() {
             write_size,
             ..Shape::default()
         };
-        let mut client = Client::builder(Mode::ee(DOMAIN), house.addr(), SECRET, 2)
+        let mut client = Client::builder(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2)
             .shape(shape)
             .connect()
             .expect("the hello is good");
         echoes(&mut client, 1);
     }
-    house.stays_healthy();
+    fixture.stays_healthy();
 }
 
 #[test]
-fn fake_tls_takes_no_tag_but_the_padded_one() {
-    let mut house = House::new(|config| config);
+fn fake_tls_accepts_only_the_padded_tag() {
+    let mut fixture = HandshakeFixture::new(|config| config);
     let mut clients = Vec::new();
     for (before, tag) in [Tag::ABRIDGED, Tag::INTERMEDIATE, Tag(*b"PVrG"), Tag([0; 4])]
         .iter()
         .enumerate()
     {
-        let client = Client::builder(Mode::ee(DOMAIN), house.addr(), SECRET, 2)
+        let client = Client::builder(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2)
             .tag(*tag)
             .connect()
             .expect("the hello is good");
-        house.rejected("bad_tag", before as u64 + 1);
+        fixture.rejected("bad_tag", before as u64 + 1);
         clients.push(client);
     }
     clients.iter_mut().for_each(ends_silently);
 }
 
 #[test]
-fn unknown_dcs_are_told_by_the_close_line() {
-    let mut house = House::new(|config| config);
+fn unknown_dcs_end_as_unknown_dc() {
+    let mut fixture = HandshakeFixture::new(|config| config);
     let mut count = 0;
     for mode in modes() {
         for dc in [0, 77, -77, 204, 9999, i16::MAX] {
-            let mut client = Client::connect(mode.clone(), house.addr(), SECRET, dc);
+            let mut client = Client::connect(mode.clone(), fixture.addr(), SECRET, dc);
             ends_silently(&mut client);
             count += 1;
-            let close = house.relay.wait_closes(count).swap_remove(count - 1);
+            let close = fixture.relay.wait_closes(count).swap_remove(count - 1);
             assert_eq!(
                 (close.reason.as_str(), close.by.as_str(), close.dc),
                 ("unknown_dc", "relay", dc),
@@ -271,20 +271,20 @@ fn unknown_dcs_are_told_by_the_close_line() {
             );
         }
     }
-    house.stays_healthy();
-    assert_eq!(house.relay.stat("close_unknown_dc"), count as u64);
-    assert_eq!(house.dc.count(), 1);
+    fixture.stays_healthy();
+    assert_eq!(fixture.relay.stat("close_unknown_dc"), count as u64);
+    assert_eq!(fixture.dc.count(), 1);
 }
 
 #[test]
-fn modes_that_are_off_let_nobody_in() {
-    let mut house = House::new(|config| config.modes("dd"));
+fn disabled_modes_are_refused() {
+    let mut fixture = HandshakeFixture::new(|config| config.modes("dd"));
     let openings = [
         header(&SECRET, Tag::ABRIDGED),
         header(&SECRET, Tag::INTERMEDIATE),
         hello(&SECRET, DOMAIN, HelloKind::Classic).bytes,
     ];
-    house.refuses("mode_disabled", &openings);
+    fixture.refuses("mode_disabled", &openings);
 
     let dc = FakeDc::start(Script::Echo);
     let relay = start(
@@ -325,26 +325,26 @@ fn replays_get_no_answer_and_no_dc() {
     }
 }
 
-/// A front that says its alert once this many bytes have come, and a house that shows it.
-fn fronted(after: usize) -> (FakeFront, House) {
+/// A front that sends its alert after this many bytes, and a relay that forwards to it.
+fn fronted(after: usize) -> (FakeFront, HandshakeFixture) {
     let front = FakeFront::start(Answer {
         after,
         bytes: TLS_ALERT.to_vec(),
         then: Then::Close,
     });
     let addr = front.addr();
-    let house = House::new(|config| {
+    let fixture = HandshakeFixture::new(|config| {
         config
             .option("front_domain", DOMAIN)
             .option("front_address", addr)
     });
-    (front, house)
+    (front, fixture)
 }
 
-/// The visitor sees what the front said, and the front what the visitor said.
-fn visits(front: &FakeFront, house: &mut House, bytes: &[u8], pieces: usize) {
+/// Unauthenticated bytes reach the front, and its answer comes back.
+fn visits(front: &FakeFront, fixture: &mut HandshakeFixture, bytes: &[u8], pieces: usize) {
     let before = front.visits().len();
-    let mut socket = say(house.addr(), &[]);
+    let mut socket = say(fixture.addr(), &[]);
     for piece in bytes.chunks(bytes.len().div_ceil(pieces)) {
         socket.write_all(piece).expect("the relay reads");
     }
@@ -358,61 +358,61 @@ fn visits(front: &FakeFront, house: &mut House, bytes: &[u8], pieces: usize) {
         visit.bytes.len(),
         bytes.len()
     );
-    house.stays_healthy();
-    assert_eq!((house.relay.stat("sessions_total"), house.dc.count()), (1, 1));
+    fixture.stays_healthy();
+    assert_eq!((fixture.relay.stat("sessions_total"), fixture.dc.count()), (1, 1));
 }
 
 #[test]
-fn strangers_see_the_front_from_their_first_byte() {
+fn unauthenticated_hellos_reach_the_front_whole() {
     for (kind, pieces) in [
         (HelloKind::Classic, 1),
         (HelloKind::Kem, 3),
         (HelloKind::KemOnly, 5000),
     ] {
         let bytes = hello(&SECRET, "other.example", kind).bytes;
-        let (front, mut house) = fronted(bytes.len());
-        visits(&front, &mut house, &bytes, pieces);
-        house.rejected("bad_sni", 1);
+        let (front, mut fixture) = fronted(bytes.len());
+        visits(&front, &mut fixture, &bytes, pieces);
+        fixture.rejected("bad_sni", 1);
         let bytes = hello(&OTHER, "a.b.c.example", kind).bytes;
         let bytes = [bytes.clone(), garbage(2000)].concat();
-        let (front, mut house) = fronted(bytes.len());
-        visits(&front, &mut house, &bytes, pieces);
-        house.rejected("bad_secret", 1);
+        let (front, mut fixture) = fronted(bytes.len());
+        visits(&front, &mut fixture, &bytes, pieces);
+        fixture.rejected("bad_secret", 1);
     }
 }
 
 #[test]
-fn http_and_replayed_hellos_see_the_front_too() {
+fn http_and_replayed_hellos_reach_the_front() {
     let request = b"GET /index.html HTTP/1.1\r\nHost: front.example\r\n\r\n";
-    let (front, mut house) = fronted(request.len());
-    visits(&front, &mut house, request, 1);
-    house.rejected("malformed", 1);
+    let (front, mut fixture) = fronted(request.len());
+    visits(&front, &mut fixture, request, 1);
+    fixture.rejected("malformed", 1);
 
     let hello = hello(&SECRET, "FRONT.example", HelloKind::Classic);
-    let (front, mut house) = fronted(hello.bytes.len());
-    let mut client = Client::builder(Mode::ee(DOMAIN), house.addr(), SECRET, 2)
+    let (front, mut fixture) = fronted(hello.bytes.len());
+    let mut client = Client::builder(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2)
         .client_hello(hello.clone())
         .connect()
         .expect("names have no case");
     echoes(&mut client, 1);
     assert_eq!(front.visits(), []);
-    let mut socket = say(house.addr(), &hello.bytes);
+    let mut socket = say(fixture.addr(), &hello.bytes);
     let mut came = Vec::new();
     socket.read_to_end(&mut came).expect("the front ends in order");
     assert_eq!(came, TLS_ALERT);
     assert_eq!(front.wait_ended(1)[0].bytes, hello.bytes);
     echoes(&mut client, 2);
-    house.stays_healthy();
-    assert_eq!((house.relay.stat("reject_replay"), house.dc.count()), (1, 2));
+    fixture.stays_healthy();
+    assert_eq!((fixture.relay.stat("reject_replay"), fixture.dc.count()), (1, 2));
 }
 
 #[test]
-fn a_hello_that_is_never_whole_is_the_site_s_to_judge() {
+fn an_incomplete_hello_reaches_the_front() {
     let whole = hello(&OTHER, DOMAIN, HelloKind::Kem).bytes;
     for (finish, reason) in [(false, "timeout"), (true, "closed")] {
         let bytes = &whole[..whole.len() / 2];
-        let (front, mut house) = fronted(bytes.len());
-        let mut socket = say(house.addr(), bytes);
+        let (front, mut fixture) = fronted(bytes.len());
+        let mut socket = say(fixture.addr(), bytes);
         if finish {
             socket.shutdown(Shutdown::Write).expect("a connection");
         }
@@ -420,14 +420,14 @@ fn a_hello_that_is_never_whole_is_the_site_s_to_judge() {
         socket.read_to_end(&mut came).expect("the front ends in order");
         assert_eq!(came, TLS_ALERT);
         assert_eq!(front.wait_ended(1)[0].bytes, bytes);
-        house.rejected(reason, 1);
+        fixture.rejected(reason, 1);
     }
 }
 
 #[test]
-fn noise_does_not_see_the_front() {
-    let (front, mut house) = fronted(1);
-    house.refuses("bad_secret", &[header(&OTHER, Tag::PADDED), garbage(64)]);
+fn obfuscated_noise_does_not_reach_the_front() {
+    let (front, mut fixture) = fronted(1);
+    fixture.refuses("bad_secret", &[header(&OTHER, Tag::PADDED), garbage(64)]);
     assert_eq!(front.visits(), []);
 }
 
@@ -467,12 +467,12 @@ fn users_are_counted_under_their_names() {
 }
 
 #[test]
-fn disabled_users_are_told_by_the_close_line() {
-    let mut house = House::new(|config| config.user("off", OTHER).user_option("enabled", 0));
+fn disabled_users_end_as_user_disabled() {
+    let mut fixture = HandshakeFixture::new(|config| config.user("off", OTHER).user_option("enabled", 0));
     for (before, mode) in modes().into_iter().enumerate() {
-        let mut client = Client::connect(mode, house.addr(), OTHER, 2);
+        let mut client = Client::connect(mode, fixture.addr(), OTHER, 2);
         ends_silently(&mut client);
-        let close = house.relay.wait_closes(before + 1).swap_remove(before);
+        let close = fixture.relay.wait_closes(before + 1).swap_remove(before);
         assert_eq!(
             (close.user.as_str(), close.reason.as_str()),
             ("off", "user_disabled"),
@@ -480,20 +480,20 @@ fn disabled_users_are_told_by_the_close_line() {
             close.line
         );
     }
-    house.stays_healthy();
-    assert_eq!(house.dc.count(), 1);
+    fixture.stays_healthy();
+    assert_eq!(fixture.dc.count(), 1);
 }
 
 #[test]
-fn hellos_of_every_size_and_cut_are_answered() {
-    let house = House::new(|config| config);
+fn hellos_of_every_size_and_segmentation_are_answered() {
+    let fixture = HandshakeFixture::new(|config| config);
     for (kind, len, group) in [
         (HelloKind::Classic, 517..=517, X25519),
         (HelloKind::Kem, 1700..=2100, X25519_MLKEM768),
         (HelloKind::KemOnly, 1700..=2100, X25519_MLKEM768),
     ] {
         for hello_segments in [1, 2, 5, 5000] {
-            let mut client = Client::builder(Mode::ee(DOMAIN), house.addr(), SECRET, 2)
+            let mut client = Client::builder(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2)
                 .hello(kind)
                 .shape(Shape {
                     hello_segments,
@@ -511,18 +511,18 @@ fn hellos_of_every_size_and_cut_are_answered() {
 }
 
 #[test]
-fn shares_are_points_every_time() {
-    let house = House::new(|config| config);
+fn key_shares_are_points_of_the_curve() {
+    let fixture = HandshakeFixture::new(|config| config);
     for _ in 0..32 {
-        let client = Client::connect(Mode::ee(DOMAIN), house.addr(), SECRET, 2);
+        let client = Client::connect(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2);
         let answer = client.answer.expect("fake TLS has an answer");
         assert!(is_point(&answer.point()), "{:02x?}", answer.point());
     }
 }
 
 #[test]
-fn headers_may_come_in_any_pieces() {
-    let house = House::new(|config| config);
+fn headers_in_any_segmentation_are_accepted() {
+    let fixture = HandshakeFixture::new(|config| config);
     for mode in modes() {
         for header in [
             HeaderShape::Split(2),
@@ -536,7 +536,7 @@ fn headers_may_come_in_any_pieces() {
                     write_size,
                     ..Shape::default()
                 };
-                let mut client = Client::builder(mode.clone(), house.addr(), SECRET, 2)
+                let mut client = Client::builder(mode.clone(), fixture.addr(), SECRET, 2)
                     .shape(shape)
                     .connect()
                     .unwrap_or_else(|error| panic!("{mode:?} {shape:?}: {error}"));
@@ -548,21 +548,21 @@ fn headers_may_come_in_any_pieces() {
 
 #[test]
 fn one_listener_of_each_family_serves_all_modes() {
-    let mut house = House::new(|config| config);
-    if !has_ipv6() {
+    let mut fixture = HandshakeFixture::new(|config| config);
+    if !require::ipv6() {
         return;
     }
     for mode in modes() {
-        echoes(&mut Client::connect(mode, house.relay.addr_v6(), SECRET, 2), 1);
+        echoes(&mut Client::connect(mode, fixture.relay.addr_v6(), SECRET, 2), 1);
     }
-    let closes = house.relay.wait_closes(4);
+    let closes = fixture.relay.wait_closes(4);
     assert!(closes.iter().all(|close| close.client == "::1"), "{closes:?}");
-    house.stays_healthy();
+    fixture.stays_healthy();
 }
 
 #[test]
-fn clocks_that_are_off_are_refused_and_uptimes_are_not() {
-    let mut house = House::new(|config| config.option("clock_skew", 120));
+fn hellos_outside_clock_skew_are_refused_and_uptime_hellos_are_not() {
+    let mut fixture = HandshakeFixture::new(|config| config.option("clock_skew", 120));
     let at = |time: u32| {
         let spec = HelloSpec::new(HelloKind::Classic, DOMAIN, time);
         client_hello(&SECRET, &spec, fresh_seed())
@@ -571,24 +571,24 @@ fn clocks_that_are_off_are_refused_and_uptimes_are_not() {
     let openings = [now - 200, now - 86_400, now + 86_400, now + 200].map(|time| at(time).bytes);
     let mut sockets = Vec::new();
     for (before, opening) in openings.iter().enumerate() {
-        sockets.push(say(house.addr(), opening));
-        house.rejected("clock_skew", before as u64 + 1);
+        sockets.push(say(fixture.addr(), opening));
+        fixture.rejected("clock_skew", before as u64 + 1);
     }
     sockets.into_iter().for_each(nothing_comes);
-    assert_eq!(house.relay.stat("clock_refused"), 4);
+    assert_eq!(fixture.relay.stat("clock_refused"), 4);
     for time in [unix_time() - 90, unix_time() + 90, 5000, 0] {
-        let mut client = Client::builder(Mode::ee(DOMAIN), house.addr(), SECRET, 2)
+        let mut client = Client::builder(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2)
             .client_hello(at(time))
             .connect()
             .unwrap_or_else(|error| panic!("{time}: {error}"));
         echoes(&mut client, 1);
     }
-    house.stays_healthy();
+    fixture.stays_healthy();
 }
 
 #[test]
-fn handshake_timeout_ends_an_opening_wherever_it_stands() {
-    let mut house = House::new(|config| config.option("handshake_timeout", 1));
+fn handshake_timeout_ends_a_handshake_in_every_stage() {
+    let mut fixture = HandshakeFixture::new(|config| config.option("handshake_timeout", 1));
     let hello = hello(&SECRET, DOMAIN, HelloKind::Kem).bytes;
     let begun = Instant::now();
     let mut openings: Vec<_> = [
@@ -597,13 +597,13 @@ fn handshake_timeout_ends_an_opening_wherever_it_stands() {
         &hello[..1000],
         &header(&SECRET, Tag::PADDED)[..63],
     ]
-    .map(|bytes| say(house.addr(), bytes))
+    .map(|bytes| say(fixture.addr(), bytes))
     .into();
     let shape = Shape {
         header: HeaderShape::WithData,
         ..Shape::default()
     };
-    let mut answered = Client::builder(Mode::ee(DOMAIN), house.addr(), SECRET, 2)
+    let mut answered = Client::builder(Mode::ee(DOMAIN), fixture.addr(), SECRET, 2)
         .shape(shape)
         .connect()
         .expect("the hello is good");
@@ -614,13 +614,13 @@ fn handshake_timeout_ends_an_opening_wherever_it_stands() {
         (Duration::from_millis(900)..Duration::from_secs(4)).contains(&took),
         "{took:?}"
     );
-    house.rejected("timeout", 5);
+    fixture.rejected("timeout", 5);
 }
 
 #[test]
-fn healthy_sessions_lose_nothing_beside_all_of_that() {
-    let mut house = House::new(|config| config);
-    let (over, addr) = (AtomicBool::new(false), house.addr());
+fn sessions_lose_nothing_beside_rejected_handshakes() {
+    let mut fixture = HandshakeFixture::new(|config| config);
+    let (over, addr) = (AtomicBool::new(false), fixture.addr());
     let mut rejects = 0;
     thread::scope(|scope| {
         for mode in modes() {
@@ -637,7 +637,7 @@ fn healthy_sessions_lose_nothing_beside_all_of_that() {
             });
         }
         let _over = SetOnDrop(&over);
-        house.dc.wait_connections(5);
+        fixture.dc.wait_connections(5);
         for _ in 0..40 {
             let openings = [
                 header(&OTHER, Tag::PADDED),
@@ -647,18 +647,18 @@ fn healthy_sessions_lose_nothing_beside_all_of_that() {
             rejects += openings.len() as u64;
             openings.iter().for_each(|bytes| drop(say(addr, bytes)));
         }
-        let counted = house.relay.wait_stat("reject_bad_secret", |n| n >= rejects);
+        let counted = fixture.relay.wait_stat("reject_bad_secret", |n| n >= rejects);
         assert_eq!(counted, rejects);
     });
-    house.stays_healthy();
-    for close in house.relay.wait_closes(4) {
+    fixture.stays_healthy();
+    for close in fixture.relay.wait_closes(4) {
         assert_eq!(close.reason, "client_closed", "{}", close.line);
     }
-    assert_eq!(house.dc.count(), 5);
+    assert_eq!(fixture.dc.count(), 5);
 }
 
 #[test]
-fn refusals_are_counted_for_the_user_whose_secret_fitted() {
+fn rejects_are_counted_for_the_user_whose_secret_matched() {
     let dc = FakeDc::start(Script::Echo);
     let relay = start(
         &RelayConfig::simple(SECRET, dc.addr())

@@ -1,9 +1,9 @@
-//! Allow and block lists, and balancers in front: who may connect at all, and whose address counts.
+//! Allow and block lists, and the PROXY protocol: which addresses may connect, and which address of a connection counts.
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::clock::patience;
 use mtrelay_test_support::relay::{Signal, TempDir};
-use mtrelay_test_support::tcp::has_ipv6;
+use mtrelay_test_support::require;
 use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -49,14 +49,15 @@ fn blocked_addresses_are_closed_before_anything_else() {
         (relay.stat("reject_malformed"), relay.stat("openings_active")),
         (0, 0)
     );
-    if has_ipv6() {
+    let has_ipv6 = require::ipv6();
+    if has_ipv6 {
         echoes(&mut Client::connect(Mode::Dd, relay.addr_v6(), SECRET, 2));
     }
     relay.rewrite_config(&config.list("allow", "127.0.0.1"));
     relay.signal(Signal::HUP);
     relay.wait_stat("config_reloads", |n| n == 1);
     echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
-    if has_ipv6() {
+    if has_ipv6 {
         is_closed(relay.addr_v6(), &[]);
         assert_eq!(relay.wait_stat("reject_blocked", |n| n >= 3), 3);
     }
@@ -99,7 +100,7 @@ fn list_files_are_read_at_each_reload_and_a_bad_line_keeps_the_old_ones() {
 }
 
 #[test]
-fn a_trusted_balancer_s_word_is_taken_for_lists_and_log() {
+fn the_address_in_a_trusted_proxy_header_is_used_for_lists_and_log() {
     let dc = FakeDc::start(Script::Echo);
     let relay = start(
         &RelayConfig::simple(SECRET, dc.addr())
@@ -149,7 +150,7 @@ fn a_trusted_balancer_s_word_is_taken_for_lists_and_log() {
 }
 
 #[test]
-fn the_header_shares_the_opening_s_deadline_and_strangers_gain_nothing_by_it() {
+fn a_proxy_header_has_the_handshake_deadline_and_untrusted_ones_are_refused() {
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 1);
     let relay = start(&config.clone().list("proxy_protocol_from", "127.0.0.1"));
@@ -167,7 +168,7 @@ fn the_header_shares_the_opening_s_deadline_and_strangers_gain_nothing_by_it() {
 }
 
 #[test]
-fn one_source_s_openings_are_bounded_where_the_owner_wants_it_for_the_lan_too() {
+fn handshakes_per_source_are_bounded_and_with_limit_lan_for_the_lan_too() {
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 60);
     for (limit_lan, budget) in [(0, 0), (1, 36)] {

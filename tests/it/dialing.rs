@@ -1,10 +1,9 @@
-//! Good and bad ways to a data centre, on a host of the test's own: what a session waits, and what the next one does.
-//!
-//! `make dialing` prints the table of docs/dialing.md: the same scenarios, beside a dialer that takes the addresses one
-//! after another.
+//! Dialing on a host of the test's own, with dead, refusing, resetting and silent addresses: how long a session waits, and what
+//! the next one does. `make dialing` prints the table of docs/dialing.md: the same scenarios beside a sequential dialer.
 
 use crate::{SECRET, start};
 use mtrelay_test_support::fake_dc::Step;
+use mtrelay_test_support::measure::attempts;
 use mtrelay_test_support::netns::{Host, on_own_host};
 use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script, Tag};
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +19,7 @@ const RESETTING: &str = "192.0.2.3";
 const SILENT: &str = "192.0.2.4";
 const ROUTELESS: &str = "203.0.113.1";
 
-/// What scheduling may add on a busy machine.
+/// What scheduling may add to a time.
 const SLACK: Duration = Duration::from_millis(150);
 
 /// A scenario: its name, its addresses, and how long the first session may wait for its answer.
@@ -135,14 +134,14 @@ fn session(relay: &Relay, dc: i16) -> Duration {
     begun.elapsed()
 }
 
-/// The middle one of five sessions, and how many attempts they made.
+/// The median first-answer time of five sessions.
 fn sessions(relay: &Relay, dc: i16) -> Duration {
     let mut times: Vec<Duration> = (0..5).map(|_| session(relay, dc)).collect();
     times.sort();
     times[2]
 }
 
-fn attempts(relay: &Relay) -> usize {
+fn connects(relay: &Relay) -> usize {
     relay
         .log_lines()
         .iter()
@@ -151,28 +150,40 @@ fn attempts(relay: &Relay) -> usize {
 }
 
 #[test]
-fn a_bad_address_costs_one_session_its_delay_once() {
+fn a_bad_address_delays_only_the_first_session() {
     on_own_host(|host| {
         let _dcs = dcs(host);
         let healthy = relay(&[LIVE4]);
         for (name, addresses, cold) in SCENARIOS {
-            // A busy machine may hold up one relay, or some.
-            let mut tries = (0..8).map(|_| {
-                let relay = relay(addresses);
-                let took = session(&relay, 2);
-                assert!(took >= cold, "{name}: {took:?} of {cold:?}");
-                (took, relay)
-            });
-            let good = tries.find(|(took, _)| *took < cold + SLACK);
-            let (_, relay) = good.unwrap_or_else(|| panic!("{name}: again and again more than {cold:?}"));
-            // The same way leads to all of them: what one has found out holds for the others.
+            // Upper bounds of 150 ms and of 20 %: other tests run on the same processors and may delay a session by more.
+            let relay = attempts(
+                &format!("{name}: first session within {:?}", cold + SLACK),
+                8,
+                || {
+                    let relay = relay(addresses);
+                    let took = session(&relay, 2);
+                    assert!(took >= cold, "{name}: {took:?} of {cold:?}");
+                    if took < cold + SLACK {
+                        Ok(relay)
+                    } else {
+                        Err(format!("{took:?}"))
+                    }
+                },
+            );
+            // All these DCs have the same addresses: what one session found out holds for the others.
             for dc in [2, -2, 1, 5] {
-                let mut times = (0..8).map(|_| (sessions(&relay, dc), sessions(&healthy, 2)));
-                let good =
-                    times.find(|(next, healthy)| *next <= healthy.mul_f64(1.2) + Duration::from_millis(1));
-                assert!(
-                    good.is_some(),
-                    "{name}, DC {dc}: slower than a healthy one again and again"
+                attempts(
+                    &format!("{name}, DC {dc}: as fast as a healthy address"),
+                    8,
+                    || {
+                        let (next, healthy) = (sessions(&relay, dc), sessions(&healthy, 2));
+                        let good = next <= healthy.mul_f64(1.2) + Duration::from_millis(1);
+                        if good {
+                            Ok(())
+                        } else {
+                            Err(format!("{next:?}, healthy {healthy:?}"))
+                        }
+                    },
                 );
             }
         }
@@ -180,7 +191,7 @@ fn a_bad_address_costs_one_session_its_delay_once() {
 }
 
 #[test]
-fn without_a_way_the_reason_is_clear_nothing_spins_and_the_return_is_noticed() {
+fn without_a_route_the_session_fails_as_unreachable_without_spinning_and_the_route_s_return_is_noticed() {
     on_own_host(|host| {
         let _dcs = dcs(host);
         let unreachable = "192.0.2.77";
@@ -216,7 +227,7 @@ fn without_a_way_the_reason_is_clear_nothing_spins_and_the_return_is_noticed() {
 }
 
 #[test]
-fn a_session_waits_for_a_way_that_comes_back_meanwhile() {
+fn a_session_waits_for_a_route_that_returns() {
     on_own_host(|host| {
         let _dcs = dcs(host);
         let gone = "192.0.2.77";
@@ -234,7 +245,7 @@ fn a_session_waits_for_a_way_that_comes_back_meanwhile() {
     });
 }
 
-/// The DC's host goes away in the middle of a session, without a word. Takes five minutes: `make test-slow`.
+/// The DC's host disappears in the middle of a session, without a FIN or RST. Takes five minutes: `make test-slow`.
 #[test]
 #[ignore = "takes five minutes"]
 fn a_dc_that_vanishes_ends_its_session_as_dc_timeout() {
@@ -261,8 +272,8 @@ fn a_dc_that_vanishes_ends_its_session_as_dc_timeout() {
     });
 }
 
-/// What the peers do: the addresses one after another, each for as long as a connect may take, from the first one again
-/// in each session, and then waiting for the answer.
+/// A sequential dialer, as other relays have: the addresses one after another with a connect timeout each, from the first one
+/// again in each session, and then waiting for the answer.
 fn sequential(addresses: &[&str]) -> (Option<Duration>, usize) {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -302,9 +313,9 @@ fn dialing_table() {
         for (name, addresses, _) in SCENARIOS {
             let relay = relay(addresses);
             let first = session(&relay, 2);
-            let first_attempts = attempts(&relay);
+            let first_attempts = connects(&relay);
             let next = session(&relay, 2);
-            let next_attempts = attempts(&relay) - first_attempts;
+            let next_attempts = connects(&relay) - first_attempts;
             let (plain, plain_attempts) = sequential(addresses);
             let (plain_next, plain_next_attempts) = sequential(addresses);
             println!(

@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 /// A folder with a configuration for a cluster.
-pub(crate) struct Place {
+pub(crate) struct ProgramFixture {
     pub(crate) folder: TempDir,
     pub(crate) config: PathBuf,
 }
 
-impl Place {
-    pub(crate) fn new(cluster: &Cluster, options: &str) -> Place {
+impl ProgramFixture {
+    pub(crate) fn new(cluster: &Cluster, options: &str) -> ProgramFixture {
         let folder = TempDir::new();
         let key = folder.write("key.pem", cluster.public_key());
         let (id, hash) = cluster.world(|world| (world.api_id, world.api_hash.clone()));
@@ -35,7 +35,7 @@ impl Place {
             ));
         }
         let config = folder.write("mtfetch.uci", &text);
-        Place { folder, config }
+        ProgramFixture { folder, config }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -102,8 +102,8 @@ impl Drop for Running {
 }
 
 /// A gateway, and where it listens.
-pub(crate) fn serve(place: &Place) -> (Running, String) {
-    let mut gateway = Running(place.command(&["serve"]).spawn().expect("it starts"));
+pub(crate) fn serve(fixture: &ProgramFixture) -> (Running, String) {
+    let mut gateway = Running(fixture.command(&["serve"]).spawn().expect("it starts"));
     let stderr = BufReader::new(gateway.0.stderr.take().expect("piped"));
     let mut lines = stderr.lines();
     let address = lines

@@ -1,4 +1,4 @@
-//! However the bytes are cut on their way, they arrive the same.
+//! Segmentation: however a stream is cut into writes, segments, records and frames, the same bytes arrive.
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::{End, HeaderShape, Shape};
@@ -8,7 +8,7 @@ use mtrelay_test_support::{Client, FakeDc, Mode, Payload, RelayConfig, Script, T
 
 const MIB: usize = 1 << 20;
 
-/// Sends `bytes` there and has them back from an echoing DC.
+/// Sends `bytes` in this shape and expects them back from an echoing DC.
 fn echo(mode: &Mode, shape: Shape, bytes: u64, relay: std::net::SocketAddr) {
     let client = Client::builder(mode.clone(), relay, SECRET, -2)
         .shape(shape)
@@ -30,7 +30,7 @@ fn echo(mode: &Mode, shape: Shape, bytes: u64, relay: std::net::SocketAddr) {
 }
 
 #[test]
-fn the_shape_of_writes_and_records_does_not_matter() {
+fn writes_and_records_of_any_size_carry_the_same_bytes() {
     let dc = FakeDc::start(Script::Echo);
     let usual = Shape::default();
     let shapes = [
@@ -120,7 +120,7 @@ fn a_dc_that_writes_byte_by_byte_is_relayed() {
 }
 
 #[test]
-fn small_blocks_relay_as_well() {
+fn two_blocks_of_1_kib_relay_large_records() {
     let dc = FakeDc::start(Script::Echo);
     let config = RelayConfig::simple(SECRET, dc.addr())
         .option("buffer_size", 1024)
@@ -164,7 +164,7 @@ fn frames_of_no_bytes_and_of_3_mib_arrive() {
 }
 
 #[test]
-fn one_direction_waits_for_its_reader_and_the_other_goes_on() {
+fn a_stalled_download_does_not_stop_the_upload() {
     let dc = FakeDc::start(Script::Both {
         send: Payload::new(3, 32 * MIB as u64),
         expect: Some(Payload::new(4, 4 * MIB as u64)),
@@ -185,7 +185,7 @@ fn one_direction_waits_for_its_reader_and_the_other_goes_on() {
 }
 
 #[test]
-fn readers_that_stall_leave_the_blocks_to_the_others() {
+fn stalled_readers_hold_no_blocks() {
     const BLOCKS: usize = 4;
     let dc = FakeDc::start(Script::source(
         6,

@@ -1,7 +1,8 @@
-//! Whoever is not what he should be is found out within five seconds, and nothing panics.
+//! Hostile servers: a key exchange that is wrong anywhere ends the login within five seconds, without a panic.
 
-use crate::client::{Setup, TOKEN, direct, held_once, run};
+use crate::client::{Setup, TOKEN, direct, run};
 use mtproto_test_dc::{Cluster, Hostile, World};
+use mtrelay_test_support::measure::attempts;
 use mtrelay_test_support::relay::TempDir;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -22,7 +23,7 @@ fn fails_after(setup: Setup, what: &str) -> Duration {
 }
 
 #[test]
-fn hostile_exchanges_end_within_five_seconds() {
+fn hostile_key_exchanges_end_within_five_seconds() {
     // Several at once: most of the time is the patience with those who say nothing.
     thread::scope(|scope| {
         for some in Hostile::ALL.chunks(8) {
@@ -34,7 +35,8 @@ fn hostile_exchanges_end_within_five_seconds() {
 fn ends_in_time(hostile: Hostile) {
     let cluster = Cluster::start(World::new());
     cluster.faults(|faults| faults.hostile = Some(hostile));
-    held_once(&format!("{hostile:?}"), || {
+    // The client gives up after four seconds; one second of slack is little while all exchanges run at once.
+    attempts(&format!("{hostile:?} ends in time"), 3, || {
         let took = fails_after(Setup::new(&cluster, direct(&cluster), 2), &format!("{hostile:?}"));
         if took < LIMIT {
             Ok(())
@@ -45,7 +47,7 @@ fn ends_in_time(hostile: Hostile) {
     assert_eq!(cluster.counters().keys, 0, "{hostile:?}: no key comes of it");
 }
 
-/// What a server says that is none.
+/// What is sent by a server that does not speak MTProto.
 #[derive(Clone, Copy, Debug)]
 enum Noise {
     Nothing,
@@ -71,7 +73,8 @@ fn servers_that_speak_something_else_end_within_five_seconds() {
         };
         let two = mtrelay_core::dc::DcId::new(2).expect("a number of a data centre");
         table.set(two, vec![address]);
-        held_once(&format!("{noise:?}"), || {
+        // As above: a busy machine may delay the end.
+        attempts(&format!("{noise:?} ends in time"), 3, || {
             let took = fails_after(setup.clone(), &format!("{noise:?}"));
             if took < LIMIT {
                 Ok(())

@@ -1,11 +1,11 @@
-//! How fast: several connections where one is bounded, few round trips before the first byte, load away from who is slow.
+//! Speed: several connections where each is bounded, few round trips before the first byte, less load on a slow connection.
 
 use crate::client::{Setup, assert_no_violations, digest, direct, find, logged_in, ms, world};
 use mtfetch::source::{Reader as _, Source as _};
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::thread::Thread;
 use mtproto_test_dc::world::File;
-use std::io::Write as _;
+use mtrelay_test_support::require;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
@@ -46,28 +46,29 @@ fn speed(connections: usize, size: u64) -> Speed {
     measured
 }
 
-/// That the schedule is worth it is proved in a time of the test's own, beside the schedule. Here it meets real sockets; a
-/// machine that has no time for it proves nothing, so such measurements do not count.
+/// The schedule over real sockets. (The unit tests beside the schedule prove the same in simulated time.) A measurement during which
+/// the client or the data centre waited for a processor does not count; when all of them did, the test is skipped, and fails in CI.
 #[test]
+#[ignore = "a measurement that needs a machine without other work: make test-fetch"]
 fn four_connections_are_more_than_three_times_as_fast_as_one() {
     let (mut slow, mut spoilt) = (Vec::new(), Vec::new());
     while slow.len() < 3 && spoilt.len() < 4 {
         let (one, four) = (speed(1, 16 * MIB), speed(4, 32 * MIB));
         let times = four.rate / one.rate;
         let of_the_cap = four.rate / (4.0 * f64::from(RATE));
-        if times >= 3.3 && of_the_cap > 0.8 {
-            return;
-        }
         let starved = four.starved.max(one.starved);
         let seen = format!("{times:.2} times, {of_the_cap:.2} of the cap, {starved:.2} of the time lost");
+        if times >= 3.3 && of_the_cap > 0.8 {
+            require::report(
+                "MEASURED",
+                &format!("{seen}; before it {slow:?} and, on a busy machine, {spoilt:?}"),
+            );
+            return;
+        }
         if starved > 0.02 { &mut spoilt } else { &mut slow }.push(seen);
     }
     assert!(slow.len() < 3, "{slow:?}, and on a busy machine {spoilt:?}");
-    // Past the test harness, which keeps to itself what tests print. No failure anywhere: it says nothing of the program.
-    let _ = writeln!(
-        std::io::stderr(),
-        "NOT MEASURED: the machine is too busy for speeds: {spoilt:?}"
-    );
+    require::skip(&format!("not measured, the machine is busy: {spoilt:?}"));
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn load_moves_off_a_slow_connection() {
 }
 
 #[test]
-fn a_reader_who_does_not_ask_stops_the_requests() {
+fn a_reader_that_pauses_stops_the_requests() {
     let file = File::document(1, 4, 64 * MIB);
     let cluster = Cluster::start(world([file.clone()]));
     logged_in(Setup::new(&cluster, direct(&cluster), 4), async |telegram| {
@@ -152,7 +153,7 @@ fn a_reader_who_does_not_ask_stops_the_requests() {
 }
 
 #[test]
-fn a_reader_that_is_dropped_ends_its_work() {
+fn a_dropped_reader_cancels_its_requests() {
     let file = File::document(1, 4, 64 * MIB);
     let cluster = Cluster::start(world([file.clone()]));
     logged_in(Setup::new(&cluster, direct(&cluster), 2), async |telegram| {

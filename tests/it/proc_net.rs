@@ -1,10 +1,10 @@
-//! What the kernel tells of sockets.
+//! What `/proc/net/tcp` says about sockets.
 
 use std::fs;
 use std::net::SocketAddr;
 
-/// What waits to be read in each socket of this machine that is connected to `peer`.
-pub(crate) fn waiting_from(peer: SocketAddr) -> Vec<u64> {
+/// The bytes in the receive queues of all sockets connected to `peer`, one number each; empty queues are left out.
+pub(crate) fn receive_queues_from(peer: SocketAddr) -> Vec<u64> {
     let port = format!("{:04X}", peer.port());
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
     let rows = table.lines().filter_map(|line| {

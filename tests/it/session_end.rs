@@ -1,4 +1,4 @@
-//! No byte is lost at any end, and every session ends with one reason.
+//! The end of a session: no byte is lost, half-close and reset are passed on, and there is exactly one close reason.
 
 use crate::{SECRET, modes, start};
 use mtrelay_test_support::client::End;
@@ -163,7 +163,7 @@ fn a_client_reset_reaches_the_dc_after_what_had_arrived() {
 }
 
 #[test]
-fn a_dc_that_refuses_on_every_address_is_told_to_the_client_at_once() {
+fn a_dc_that_refuses_on_every_address_ends_the_session_at_once() {
     let (one, other) = (RefusedPort::new(), RefusedPort::new());
     let config = RelayConfig::simple(SECRET, one.addr()).dc(3, &[one.addr(), other.addr()]);
     let relay = start(&config);

@@ -1,4 +1,4 @@
-//! A wait is a wait: for the whole data centre, never shorter than told, and nobody gets around it.
+//! FLOOD_WAIT: no request leaves for that data centre until the wait is over, on any connection; other data centres go on.
 
 use crate::client::{Setup, assert_no_violations, digest, direct, fetch_whole, find, logged_in, world};
 use mtproto_test_dc::world::File;
@@ -40,7 +40,7 @@ fn nothing_leaves_during_a_wait() {
 }
 
 #[test]
-fn nothing_leaves_during_a_wait_for_those_who_do_not_pay() {
+fn nothing_leaves_during_a_premium_wait() {
     waited(3, true);
 }
 
@@ -50,7 +50,7 @@ fn one_connection_waits_and_goes_on() {
 }
 
 #[test]
-fn another_data_centre_does_not_wait() {
+fn another_data_centre_goes_on_during_a_wait() {
     let (here, there) = (File::document(1, 4, 4 * MIB), File::document(2, 2, 4 * MIB));
     let cluster = Cluster::start(world([here.clone(), there.clone()]));
     logged_in(Setup::new(&cluster, direct(&cluster), 2), async |telegram| {

@@ -1,4 +1,4 @@
-//! The same bytes as at the source: straight from the data centre and through the relay, over one connection and over several.
+//! Downloads carry the bytes of the source: directly and through the relay, over one connection and over several.
 
 use crate::client::{Setup, assert_no_violations, digest, direct, fetch_whole, find, logged_in, world};
 use mtfetch::way::Way;
@@ -26,7 +26,7 @@ fn relay_bin() -> Option<PathBuf> {
 
 fn relay(cluster: &Cluster) -> Option<Relay> {
     let Some(bin) = relay_bin() else {
-        mtrelay_test_support::skipped("the relay is not built (cargo build)");
+        mtrelay_test_support::require::skip("the relay is not built (cargo build)");
         return None;
     };
     let config = RelayConfig::new().user("test", SECRET).modes("plain dd ee");
@@ -42,7 +42,7 @@ fn proxied(relay: &Relay, form: Form) -> Way {
     Way::Proxy(vec![relay.addr()], Written { key, form })
 }
 
-/// Fetches the file by this way over so many connections, and looks how many there were.
+/// Fetches the file by this route over this many connections.
 fn fetch(cluster: &Cluster, way: Way, connections: usize, file: &File) {
     logged_in(Setup::new(cluster, way, connections), async |telegram| {
         fetch_whole(&telegram, file).await;
@@ -51,7 +51,7 @@ fn fetch(cluster: &Cluster, way: Way, connections: usize, file: &File) {
 }
 
 #[test]
-fn large_file_is_the_same_by_every_way() {
+fn a_large_file_is_the_same_by_every_route() {
     let file = File::document(1, 4, 256 * MIB);
     let cluster = Cluster::start(world([file.clone()]));
     fetch(&cluster, direct(&cluster), 4, &file);
@@ -67,7 +67,7 @@ fn large_file_is_the_same_by_every_way() {
 }
 
 #[test]
-fn each_number_of_connections_gives_the_same_bytes_by_every_way() {
+fn each_number_of_connections_gives_the_same_bytes_by_every_route() {
     let file = File::document(1, 4, 9 * MIB + 4321);
     let cluster = Cluster::start(world([file.clone()]));
     let relay = relay(&cluster);
@@ -86,7 +86,7 @@ fn each_number_of_connections_gives_the_same_bytes_by_every_way() {
 }
 
 #[test]
-fn every_size_and_range_is_exact_and_asked_for_by_the_rules() {
+fn every_size_and_range_is_exact_and_requested_within_the_server_s_rules() {
     let sizes = [
         0,
         1,
@@ -132,7 +132,7 @@ fn every_size_and_range_is_exact_and_asked_for_by_the_rules() {
 }
 
 #[test]
-fn several_readers_at_once_have_each_their_own_bytes() {
+fn concurrent_readers_get_their_own_bytes() {
     let files: Vec<File> = (1..=6)
         .map(|id| File::document(id, 1 + id as i32 % 5, 3 * MIB + id as u64))
         .collect();
