@@ -228,7 +228,7 @@ fn raw_probes_get_the_site_s_alerts_and_closes_at_the_site_s_time() {
         if late.is_empty() {
             Ok(())
         } else {
-            Err(format!("{late:#?}"))
+            Err(late.join("; "))
         }
     });
     user.send(b"meanwhile").expect("it goes out");
