@@ -16,7 +16,7 @@ INT, INT_32, BLOB_8, BLOB_16, BLOB_32, ARRAY, OBJECT = (kind << 28 for kind in (
 NULL = 0
 BLOCK_DOCUMENT, BLOCK_DATA = 0, 2
 SCHEMA_PACKAGE = b"pckg"
-# The unique id is a digest of the document, shortened to this, with zeroes in its own place.
+# Bytes of the unique id: a truncated digest of the document, in which the id itself is zero.
 ID_LEN = 20
 
 INFO_FIELDS = {
@@ -42,15 +42,15 @@ export pkgname="{name}"
 
 
 class Document:
-    """The heap in the making."""
+    """A heap under construction."""
 
     def __init__(self) -> None:
-        # Version 0, and the root's value, set at the end.
+        # Version 0, and the root value, which is filled in at the end.
         self.heap = bytearray(8)
         self.known: dict[tuple[bytes, int], int] = {}
 
     def put(self, content: bytes, alignment: int, shared: bool = True) -> int:
-        """The place of these bytes, which equal ones share."""
+        """The offset of these bytes; equal ones are stored once."""
         if shared and (content, alignment) in self.known:
             return self.known[content, alignment]
         self.heap += bytes(-len(self.heap) % alignment)
@@ -100,7 +100,7 @@ def block(kind: int, content: bytes) -> bytes:
 
 
 def scripts(package: Package) -> dict[str, str]:
-    """The stock scripts, with the package's own after them."""
+    """OpenWrt's standard scripts, followed by the package's own."""
     own = {name: "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#!"))
            for name, text in package.scripts.items()}
     head = SCRIPT_HEAD.format(name=package.name)
@@ -117,7 +117,7 @@ def scripts(package: Package) -> dict[str, str]:
 
 
 def contents(package: Package) -> dict[str, tuple[bytes, int]]:
-    """The files, and what OpenWrt's scripts want to know of them in /lib/apk/packages."""
+    """The files, and the lists of them in /lib/apk/packages that OpenWrt's scripts read."""
     files = {file.path.strip("/"): (file.source.read_bytes(), file.mode) for file in package.files}
     facts = f"lib/apk/packages/{package.name}"
     lists = {}
@@ -127,7 +127,7 @@ def contents(package: Package) -> dict[str, tuple[bytes, int]]:
         digests = ((path, hashlib.sha256(files[path.strip("/")][0]).hexdigest()) for path in package.conffiles)
         lists[f"{facts}.conffiles"] = "".join(f"{path}\n" for path in package.conffiles)
         lists[f"{facts}.conffiles_static"] = "".join(f"{path} {digest}\n" for path, digest in digests)
-    # Made before the lists of conffiles are there, as the SDK does.
+    # Made before the lists of conffiles exist, as in the SDK.
     named = sorted([*files, *(path for path in lists if path.endswith(".rusers"))])
     lists[f"{facts}.list"] = "".join(f"/{path}\n" for path in named)
     return files | {path: (text.encode(), 0o644) for path, text in lists.items()}
@@ -184,7 +184,7 @@ def build(package: Package, architecture: str) -> bytes:
         3: document.object(texts),
     }
     heap = document.finish(document.object(described))
-    # The blob's length stands before it.
+    # The blob's length, before the blob.
     place = (unique_id & 0x0FFF_FFFF) + 1
     heap[place : place + ID_LEN] = hashlib.sha256(heap).digest()[:ID_LEN]
 

@@ -1,16 +1,16 @@
-"""Tar archives that are the same whenever and wherever they are made: order, owners, times and compression are fixed."""
+"""Reproducible tar archives: order, owners, times and compression are fixed."""
 
 import io
 import tarfile
 
 import deflate
 
-# 1980, the oldest time that every archive format can say.
+# 1980, the oldest time that every archive format can represent.
 EPOCH = 315_532_800
 
 
 def parents(path: str) -> list[str]:
-    """The folders above a path, the topmost first."""
+    """The parent folders of a path, the topmost first."""
     parts = path.strip("/").split("/")[:-1]
     return ["/".join(parts[: end + 1]) for end in range(len(parts))]
 

@@ -1,6 +1,6 @@
 """`make cross`: static binaries for routers, in dist/bin.
 
-A binary is stored in the cache under a digest of everything it is made of, and made again only when something of that changed.
+A binary is cached under a digest of its inputs (sources, flags, compiler) and built again only when the digest changes.
 """
 
 import argparse
@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "dist"
 HERE = Path(__file__).resolve().parent
 PROFILE = "router"
-# The relay comes first: it is built alone, so that nothing of the other's dependencies enters it.
+# The relay is built first and alone, so that cargo does not unify its features with those of mtfetch's dependencies.
 PROGRAMS = ("mtrelay", "mtfetch")
-# What runs once per byte in mtfetch, of crates that are not ours: for it alone they are optimised for speed.
+# Crates whose code runs once per byte in mtfetch: optimised for speed in its build only.
 FAST = {"mtfetch": ("aes", "grammers-crypto", "num-bigint", "sha2")}
-# Binaries of so many states of the sources stay in the cache.
+# Number of source states whose binaries stay in the cache.
 KEPT_STATES = 12
-# What of this folder decides how a binary comes out.
+# Files of this folder that affect the binary: part of the digest.
 BUILDERS = ("cross.py", "discard.ld", "link.py", "targets.py", "toolchain.py")
 
 BUILD_STD = [
@@ -38,8 +38,7 @@ BUILD_STD = [
 MIPS_FLAGS = [
     # A jump through a table is longer than a few comparisons.
     "-Cllvm-args=-min-jump-table-entries=64",
-    # Equal ends of branches become one. LLVM leaves that out on MIPS for the sake of branches over more than 128 KB, of which there are
-    # none: the largest function is a seventh of that.
+    # Tail merging. LLVM disables it on MIPS because of branches over more than 128 KB; the largest function here is a seventh of that.
     "-Cllvm-args=-enable-tail-merge",
 ]
 
@@ -54,8 +53,8 @@ def rust_flags(target: Target) -> list[str]:
         "-Crelocation-model=static",
         # Panics do not unwind.
         "-Cforce-unwind-tables=no",
-        # A panic stops the program at the instruction where it happened, without a message, and procd starts it anew. Messages and the
-        # code that formats them are 85 KB on MIPS; the kernel's log still tells of the trap where it is configured to.
+        # A panic stops the program at the instruction where it happened, without a message, and procd restarts it. Messages and the
+        # code that formats them are 85 KB on MIPS; the kernel's log still reports the trap where it is configured to.
         "-Zunstable-options",
         "-Cpanic=immediate-abort",
         # SHA-256 as a loop: it hashes a hello and four keys for a session, never its bytes.
@@ -71,7 +70,7 @@ def rust_flags(target: Target) -> list[str]:
 
 
 def state_digest(compiler: str) -> str:
-    """Of all that decides what the binaries are."""
+    """The digest of everything that affects the binaries."""
     digest = hashlib.sha256()
     digest.update(f"{compiler}\n{toolchain.ZIG_VERSION}\n".encode())
     files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *(HERE / name for name in BUILDERS)]
@@ -100,14 +99,14 @@ def environment(targets: list[Target], zig: Path) -> dict[str, str]:
 
 
 def build(target: Target, program: str) -> Path:
-    """Compiles for one target: built in one call, two would get each other's features of what both depend on, and another binary."""
+    """Compiles one program for one target. In one cargo call two programs would share the features of common dependencies."""
     zig = toolchain.require_zig()
     command = [CARGO, "build", "--locked", "--profile", PROFILE, "--package", program, "--bin", program, *BUILD_STD]
     command += ["--target", target.rust]
     for crate in FAST.get(program, ()):
         command += ["--config", f"profile.{PROFILE}.package.{crate}.opt-level=3"]
     made = cache() / "cross-target" / target.rust / PROFILE
-    # cargo does not know what the linker is made of, and would keep what an older one linked.
+    # cargo does not track the linker's scripts, and would keep a binary that an older one linked.
     for linked in (made / "deps").glob(f"{program}-*"):
         linked.unlink()
     subprocess.run(command, check=True, cwd=ROOT, env=environment([target], zig), stdout=sys.stderr)
@@ -115,7 +114,7 @@ def build(target: Target, program: str) -> Path:
 
 
 def binaries(targets: list[Target], program: str = "mtrelay") -> dict[str, Path]:
-    """The binaries by their targets' names; compiles those that the cache does not have."""
+    """The binaries by target name; compiles those that are not cached."""
     state = cache() / "cross" / state_digest(toolchain.require_rust())
     stored = {target.name: state / f"{program}-{target.name}" for target in targets}
     state.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""The smallest deflate that every reader of gzip understands: zopfli's, some 4 % below zlib's best.
+"""Compression with zopfli: output that every gzip reader understands, about 4 % smaller than zlib's best.
 
-One version of it, known by its digest, so that packages are the same byte for byte wherever they are made.
+One version, pinned by its digest, so that packages are the same byte for byte on every machine.
 """
 
 import functools
@@ -14,11 +14,11 @@ from toolchain import cache, require_pip, say
 
 VERSION = "0.4.3"
 DIGESTS = (
-    # For x86-64, and the sources for everything else.
+    # The wheel for x86-64, and the sources for other machines.
     "769875152d0625c46707bcca57d4b2233fe653482067acd55fbf6ec525cb9bdc",
     "d3a50f91a13cea9bafe025de8fd87a005eb26de02a4f0c193127ddbf23ac8ebe",
 )
-# More of them find 80 bytes in 300 KB.
+# More iterations save 80 bytes in 300 KB.
 ITERATIONS = 5
 
 
@@ -37,7 +37,7 @@ def zopfli(form: str):
         try:
             making.rename(folder)
         except OSError:
-            # Another build was faster.
+            # Another build has installed it meanwhile.
             shutil.rmtree(making)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
@@ -51,6 +51,6 @@ def gzip(plain: bytes) -> bytes:
 
 
 def raw(plain: bytes) -> bytes:
-    """Deflate's stream alone."""
-    # zlib's two bytes before it, and a checksum of four behind.
+    """The bare deflate stream."""
+    # Without zlib's header of two bytes and its checksum of four.
     return zopfli("zlib").compress(plain, numiterations=ITERATIONS)[2:-4]

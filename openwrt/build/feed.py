@@ -44,7 +44,7 @@ LIBRARY = (
     "std",
     "unwind",
 )
-# What the standard library takes from libgcc_s.so.1, which routers have as a package.
+# Symbols that the standard library takes from libgcc_s.so.1, a package on routers.
 UNWINDER = (
     "_Unwind_Backtrace",
     "_Unwind_DeleteException",
@@ -64,9 +64,9 @@ UNWINDER = (
     "_Unwind_VRS_Set",
     "__gnu_unwind_frame",
 )
-# The router's strip removes these, zig's does not.
+# Sections that OpenWrt's strip removes and zig's does not.
 SCRIPT = "SECTIONS { /DISCARD/ : { *(.pdr) *(.gnu.attributes) } } INSERT AFTER .comment;\n"
-# zig would link an unwinder of its own where `-lgcc_s` stands.
+# For `-lgcc_s` zig would link its own unwinder.
 LINKER = """#!/bin/sh
 for word; do
 	shift
@@ -78,10 +78,10 @@ exec '{zig}' cc -target {target} -Wl,-T,'{script}' "$@"
 
 
 def linker(target: Target, zig: Path, environment: dict[str, str]) -> Path:
-    """A program that links for the target, against a library that has the unwinder's names and nothing behind them."""
+    """A linker for the target, with a stub library that defines the unwinder's symbols."""
     folder = toolchain.cache() / "feed" / target.name
     folder.mkdir(parents=True, exist_ok=True)
-    # rustc tells by its name that it takes a C compiler's arguments.
+    # rustc infers from the name that the linker takes a C compiler's arguments.
     library, script, path = (folder / name for name in ("libgcc_s.so.1", "discard.ld", "cc"))
     source = folder / "unwinder.c"
     source.write_text("".join(f"void {name}(void) {{}}\n" for name in UNWINDER))
@@ -110,7 +110,7 @@ def build(target: Target) -> Path:
 
 
 def write(sizes: dict[str, int]) -> None:
-    """What was not built now keeps its line."""
+    """Writes the table. Targets that were not built keep their line."""
     head, rest = SIZES.read_text().split(BEGIN)
     table, tail = rest.split(END)
     lines = {line.split("|")[1].strip(): line for line in table.splitlines()[2:] if line.startswith("|")}

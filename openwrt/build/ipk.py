@@ -47,7 +47,7 @@ def build(package: Package, architecture: str) -> bytes:
     members = [("control", control(package, architecture, installed_size).encode(), 0o644)]
     if package.conffiles:
         members.append(("conffiles", "".join(f"{path}\n" for path in package.conffiles).encode(), 0o644))
-    # The stock scripts enable, start and stop services, make users, run uci-defaults, and call the package's own.
+    # OpenWrt's standard scripts enable, start and stop services, create users, run uci-defaults, and call the package's own scripts.
     members += [("postinst", POSTINST.encode(), 0o755), ("prerm", PRERM.encode(), 0o755)]
     own_names = {"postinst": "postinst-pkg", "prerm": "prerm-pkg"}
     for name, text in package.scripts.items():
@@ -62,7 +62,7 @@ def build(package: Package, architecture: str) -> bytes:
 
 
 def control_of(path: Path) -> str:
-    """The control data of a package made here."""
+    """The control data of a package file."""
     with tarfile.open(path) as outer:
         inner = io.BytesIO(outer.extractfile("./control.tar.gz").read())
     with tarfile.open(fileobj=inner) as members:

@@ -33,11 +33,11 @@ def main() -> None:
             print(line, file=sys.stderr)
     if done.returncode != 0:
         sys.exit(done.returncode)
-    # Its words are told apart by spaces. A path that has one would tear: such a checkout is built without.
+    # The words of zig's output are separated by spaces, so a checkout whose path has one is linked without these options.
     if any(" " in word for word in [zig, *arguments]):
         print("link.py: a path has a space, so lld was not called again; the binary is larger", file=sys.stderr)
         return
-    # The first time for a target zig links the start-up objects, too.
+    # On the first call for a target zig also links the start-up objects.
     found = [words for words in map(words_of, calls) if output_of(words) == output_of(arguments)]
     if not found:
         sys.exit(f"link.py: zig does not say how it linked {output_of(arguments)}")

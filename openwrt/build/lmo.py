@@ -43,7 +43,7 @@ def hash_of(data: bytes) -> int:
 
 
 def read_po(text: str) -> list[dict[str, str]]:
-    """The messages: `msgid`, `msgctxt`, `msgid_plural` and `msgstr[0]`… of each. Comments, obsolete messages with them, are none."""
+    """The messages: `msgid`, `msgctxt`, `msgid_plural` and `msgstr[0]`… of each. Comments and obsolete messages are skipped."""
     messages: list[dict[str, str]] = []
     message: dict[str, str] = {}
     name = None
@@ -65,7 +65,7 @@ def string(quoted: str) -> str:
 
 
 def entries(messages: list[dict[str, str]]) -> list[tuple[int, int, bytes]]:
-    """Hash, plurals' number and text of everything that is translated."""
+    """Hash, plural number and text of each translated message."""
     found = []
     for message in messages:
         original, context = message.get("msgid", ""), message.get("msgctxt")
@@ -73,7 +73,7 @@ def entries(messages: list[dict[str, str]]) -> list[tuple[int, int, bytes]]:
         if 0 not in texts:
             continue
         if not original:
-            # The header, of which LuCI wants the rule for plurals, with hash zero.
+            # The header, with hash zero: LuCI reads the plural rule from it.
             for field in texts[0].split("\\n"):
                 if field.lower().startswith("plural-forms: "):
                     found.append((0, 0, field[14:].encode()))
@@ -84,7 +84,7 @@ def entries(messages: list[dict[str, str]]) -> list[tuple[int, int, bytes]]:
             if "msgid_plural" in message:
                 key += f"\2{number}"
             key_hash, text_hash = hash_of(key.encode()), hash_of(text.encode())
-            # A translation that is the original needs no place.
+            # A translation equal to the original is left out.
             if key_hash != text_hash:
                 found.append((key_hash, max(texts) + 1, text.encode()))
     return found

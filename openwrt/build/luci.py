@@ -6,14 +6,14 @@ from pathlib import Path
 import lmo
 from makefile import File, Makefile, Package
 
-# What LuCI calls the language where one chooses it.
+# Names of the languages in LuCI's language menu.
 LANGUAGES = {"ru": "Русский (Russian)", "de": "Deutsch (German)", "uk": "Українська (Ukrainian)", "fa": "فارسی (Persian)"}
 
 POSTINST = """#!/bin/sh
 [ -n "${IPKG_INSTROOT}" ] || {
 	rm -f /tmp/luci-indexcache.*
 	rm -rf /tmp/luci-modulecache/
-	# rpcd reads its access lists when it starts and when it is told to.
+	# rpcd reads its access lists when it starts and on SIGHUP.
 	killall -HUP rpcd 2>/dev/null
 }
 exit 0
@@ -46,7 +46,7 @@ def page(folder: Path, version: str, maintainer: str) -> Package:
 
 
 def translations(folder: Path, app: Package, scratch: Path) -> list[Package]:
-    """A package for each language that has something translated."""
+    """One package for each language that has translations."""
     packages = []
     basename = app.name.removeprefix("luci-app-")
     for language in sorted(path for path in (folder / "po").iterdir() if path.is_dir() and path.name != "templates"):

@@ -1,6 +1,6 @@
 """`make package`: the packages for opkg and apk and the feed's index, in dist.
 
-Everything in them comes from the SDK's Makefile and the files it names, and is the same byte for byte wherever it is made.
+Their contents come from the SDK's Makefile and the files it names, and are the same byte for byte on every machine.
 """
 
 import argparse
@@ -22,7 +22,7 @@ BEGIN, END = "<!-- sizes of {}: `make package` writes this table -->\n", "<!-- e
 
 
 def version() -> str:
-    """Cargo.toml's, which the daemon tells as its own."""
+    """The version in Cargo.toml, which the daemon reports."""
     text = (ROOT / "Cargo.toml").read_text()
     return re.search(r'^version = "([^"]+)"$', text, re.MULTILINE)[1]
 
@@ -54,7 +54,7 @@ def fetch(binary: Path) -> Package:
 
 
 def build(binaries: dict[str, tuple[Path, tuple[str, ...]]], folder: Path, fetchers: dict[str, Path]) -> list[Path]:
-    """All packages around these binaries: of each its file and the architectures wanted; and around mtfetch's, where there are some."""
+    """All packages: the relay's for each binary and architecture, mtfetch's where it was built, and LuCI's."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -70,14 +70,14 @@ def build(binaries: dict[str, tuple[Path, tuple[str, ...]]], folder: Path, fetch
 
 
 def write_index(folder: Path) -> None:
-    """Of all packages that lie in the folder. Its signature needs the owner's key: `usign -S -m Packages -s KEY`."""
+    """The index of all packages in the folder. Signing it needs the owner's key: `usign -S -m Packages -s KEY`."""
     text = ipk.index(sorted(folder.glob("*.ipk")))
     (folder / "Packages").write_text(text)
     (folder / "Packages.gz").write_bytes(deflate.gzip(text.encode()))
 
 
 def write_sizes(program: str, sizes: dict[str, tuple[int, ...]]) -> None:
-    """Binary, .ipk and .apk of each target; what was not built now keeps its line."""
+    """Writes the sizes of binary, .ipk and .apk. Targets that were not built keep their line."""
     text = SIZES.read_text()
     begin, end = BEGIN.format(program), END.format(program)
     head, rest = text.split(begin)
@@ -119,7 +119,7 @@ def main() -> None:
     write_index(arguments.into)
     for path in written:
         print(f"{path.name}: {path.stat().st_size:,} bytes, as .apk {path.with_suffix('.apk').stat().st_size:,}")
-    # The tables have a line for each binary, of the package that it is named by.
+    # One line for each binary, with the package of its first architecture.
     names = [target.name for target, architectures in wanted if target.name in architectures]
     if not arguments.binary:
         write_sizes("mtrelay", sizes_of("mtrelay", {name: made[name] for name in names}, arguments.into))

@@ -20,17 +20,17 @@ SIZES = ROOT / "docs" / "size.md"
 BEGIN, END = "<!-- shares: `make shares` writes this table -->\n", "<!-- end of shares -->\n"
 OURS = {"mtrelay": "mtrelay", "wire": "mtrelay (wire)"}
 LIBRARY = {"core", "alloc", "std", "compiler_builtins", "hashbrown", "__rustc"}
-# Smaller ones are summed up.
+# Bytes below which crates are summed up in one line.
 LEAST = 400
 
 
 def unstripped() -> str:
-    """Builds the mipsel binary with its symbols and gives what nm says of it."""
+    """Builds the mipsel binary with symbols and returns the output of nm."""
     toolchain.require_rust()
     target = next(target for target in TARGETS if target.name == "mipsel_24kc")
     environment = cross.environment([target], toolchain.require_zig())
     command = [toolchain.CARGO, "rustc", "--locked", "--profile", cross.PROFILE, "--package", "mtrelay", "--bin", "mtrelay"]
-    # Only the last step differs from `make cross`: everything before is taken from there.
+    # Only linking differs from `make cross`: the compiled crates are shared.
     command += [*cross.BUILD_STD, "--target", target.rust, "--", "-Cstrip=none"]
     subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=sys.stderr)
     binary = Path(environment["CARGO_TARGET_DIR"]) / target.rust / cross.PROFILE / "mtrelay"
@@ -41,7 +41,7 @@ def crate(name: str) -> str:
     """The crate of a function."""
     made_for = re.search(r"drop_in_place::<(.*)>$", name)
     path = made_for[1] if made_for else name
-    # `<&mut [T] as Trait>::f` is T's.
+    # `<&mut [T] as Trait>::f` counts for the crate of T.
     path = re.sub(r"^(<|&|mut |\*|\[|dyn |const )+", "", path)
     first = re.match(r"(\w+)::", path)
     if first:
@@ -54,7 +54,7 @@ def shares(listing: str) -> Counter:
     seen = set()
     for line in listing.splitlines():
         words = line.split(None, 3)
-        # Functions with a size, each place once: aliases are the same bytes.
+        # Functions with a size, each address once: aliases share their bytes.
         if len(words) == 4 and words[2] in "tTwW" and words[0] not in seen:
             seen.add(words[0])
             name = crate(words[3])

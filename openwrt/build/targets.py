@@ -1,4 +1,4 @@
-"""The routers: OpenWrt's names for their processors, and what builds for them."""
+"""The targets: OpenWrt's names of the processors, with the Rust and zig targets that build for them."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Target:
         return self.serves[0]
 
 
-# Soft float everywhere on MIPS and ARM: nothing here computes with floats, and bcm53xx and others have no FPU.
+# Soft float on all MIPS and ARM targets: the programs compute no floats, and bcm53xx and others have no FPU.
 TARGETS = (
     # MT7621, MT7628
     Target(
@@ -64,7 +64,7 @@ TARGETS = (
 
 
 def select(name: str) -> list[tuple[Target, tuple[str, ...]]]:
-    """Binaries with the architectures asked for: all of them, or the one called `name`."""
+    """The targets asked for: all, or the one that serves the architecture `name`."""
     if not name:
         return [(target, target.serves) for target in TARGETS]
     for target in TARGETS:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ZIG_VERSION = "0.17.0"
-# By their full paths: a toolchain manager's shims would pick a compiler that does not match the sources.
+# Full paths: the shims of a toolchain manager would pick a compiler that does not match the library sources.
 RUSTC = Path("/usr/bin/rustc")
 CARGO = Path("/usr/bin/cargo")
 OLDEST_RUST = (1, 95)
@@ -50,7 +50,7 @@ def rust_is_usable() -> bool:
 
 
 def require_rust() -> str:
-    """Makes sure of the compiler, and says which it is."""
+    """Installs the compiler if needed; returns its version."""
     if not rust_is_usable():
         apt_install(["rustc-web", "rust-web-src", "cargo-web"])
     if not rust_is_usable():
@@ -64,7 +64,7 @@ def require_pip() -> None:
 
 
 def require_zig() -> Path:
-    """The folder of zig; a new one is complete once it has its name."""
+    """The path of zig. A new installation is renamed to its final name once it is complete."""
     folder = cache() / f"ziglang-{ZIG_VERSION}"
     if not folder.exists():
         require_pip()
@@ -75,13 +75,13 @@ def require_zig() -> Path:
         try:
             making.rename(folder)
         except OSError:
-            # Another build was faster.
+            # Another build has installed it meanwhile.
             shutil.rmtree(making)
     return folder / "ziglang" / "zig"
 
 
 def require_qemu(runner: str) -> str:
-    """The emulator that runs another processor's programs; static or not makes no difference to them."""
+    """qemu-user for one processor, from Debian's package."""
     for name in (f"{runner}-static", runner):
         if found := shutil.which(name):
             return found
@@ -93,7 +93,7 @@ def require_qemu(runner: str) -> str:
 
 
 def linker(zig: Path, name: str, zig_target: str) -> Path:
-    """A program that links for the target, as cargo wants one without arguments."""
+    """A linker script for the target: cargo takes a program without arguments."""
     path = cache() / "linkers" / name
     text = f'#!/bin/sh\nexec "{sys.executable}" "{LINK}" "{zig}" "{zig_target}" "$@"\n'
     if not path.exists() or path.read_text() != text:
