@@ -30,7 +30,7 @@ run: ## build the relay and run it: a fresh secret, its link and its QR code
 	$(CARGO) build --release
 	$(TARGET_DIR)/release/mtrelay run
 
-test: test-rust test-genuine test-fetch test-router test-luci ## everything that proves the relay; installs what it needs by itself
+test: test-rust test-genuine test-fetch test-router test-luci ## all tests; installs what they need
 
 test-rust: ## the tests in Rust: units, documentation, the relay against a fake data centre
 	$(CARGO) test --workspace
@@ -40,13 +40,13 @@ test-genuine: ## TDLib and Telethon through the relay, and the vectors they are 
 	CACHE='$(CACHE)' MTRELAY_BIN='$(abspath $(TARGET_DIR))/debug/mtrelay' FAKEDC_BIN='$(abspath $(TARGET_DIR))/debug/fakedc' \
 		tests/genuine/run
 
-test-fetch: ## mtfetch with a true redis-server, curl and ffmpeg
+test-fetch: ## mtfetch with a real redis-server, curl and ffmpeg
 	CARGO='$(CARGO)' tests/fetch/run
 
 test-router: ## the packages, the service's script, installing and removing, in a scratch router
 	PYTHON='$(PYTHON)' tests/router/run
 
-test-luci: ## LuCI's page in headless Chromium, against the true daemon; LUCI_SRC=… for LuCI's own runtime
+test-luci: ## LuCI's page in headless Chromium, against the real daemon; LUCI_SRC=… for LuCI's own runtime
 	$(CARGO) build --workspace --bins
 	$(LUCI_ENV) tests/luci/run
 
@@ -60,34 +60,34 @@ test-cross: ## the integration suite against the daemons of four processors, and
 cross: ## static binaries for routers in dist/bin; TARGET=mipsel_24kc (OpenWrt's names) for one
 	$(PYTHON) openwrt/build/cross.py --target '$(TARGET)'
 
-package: ## packages for opkg and apk, and a feed's index, in dist; TARGET as with cross
+package: ## packages for opkg and apk, and the index of a feed, in dist; TARGET as with cross
 	$(PYTHON) openwrt/build/package.py --target '$(TARGET)'
 
-dialing: ## how long sessions wait at bad addresses, as the table of docs/dialing.md (needs root, for a network of its own)
+dialing: ## how long sessions wait at bad addresses: the table of docs/dialing.md (needs root, for a network namespace)
 	$(CARGO) test --test it -- --ignored --nocapture dialing_table
 
-test-slow: ## what the kernel takes minutes for: a DC that vanishes without a word (needs root)
+test-slow: ## the timeout of minutes after which the kernel gives up a DC that stopped acknowledging (needs root)
 	MTRELAY_TEST_PATIENCE=20 $(CARGO) test --test it -- --ignored --exact dialing::a_dc_that_vanishes_ends_its_session_as_dc_timeout
 
-feed-size: ## how large the relay is with the flags of OpenWrt's own build system, into docs/size.md; TARGET as with cross
+feed-size: ## size of the relay with the flags of OpenWrt's own build system, into docs/size.md; TARGET as with cross
 	$(PYTHON) openwrt/build/feed.py --target '$(TARGET)'
 
 shares: ## each dependency's part of the mipsel binary, into docs/size.md
 	$(PYTHON) openwrt/build/shares.py
 
-memory: ## what the idle daemon has in memory on a MIPS router, under Debian's kernel in qemu-system
+memory: ## memory of the idle daemon on a MIPS router, under Debian's kernel in qemu-system
 	$(PYTHON) tests/cross/memory.py
 
-instructions: ## how many instructions a byte costs on a MIPS and on an ARM router, counted by qemu
+instructions: ## instructions per byte on a MIPS and on an ARM router, counted by qemu
 	CARGO='$(CARGO)' $(PYTHON) tests/cross/instructions.py
 
 footprint: ## the size of the release binary, and its memory when idle
 	$(CARGO) build --release
 	tests/bench/footprint $(TARGET_DIR)/release/mtrelay
 
-# libFuzzer needs a C++ compiler. Its instrumentation is unstable in rustc; the sanitizers look for what `unsafe` does, of
-# which there is none on the way of a peer's bytes.
-fuzz: $(CARGO_FUZZ) ## every fuzz target for SECONDS=15 each, from its seeds and what was found before
+# libFuzzer needs a C++ compiler. Its instrumentation is unstable in rustc. The sanitizers find faults of `unsafe` code, and the
+# parsers of a peer's bytes have none.
+fuzz: $(CARGO_FUZZ) ## every fuzz target for SECONDS=15 each, from its seeds and the corpus of earlier runs
 	@command -v c++ >/dev/null || { echo 'fuzz: libFuzzer needs a C++ compiler (apt-get install g++)' >&2; exit 1; }
 	@export RUSTC_BOOTSTRAP=1; \
 	for target in $$($(CARGO_FUZZ) list --fuzz-dir tests/fuzz); do \
@@ -100,7 +100,7 @@ fuzz: $(CARGO_FUZZ) ## every fuzz target for SECONDS=15 each, from its seeds and
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --root '$(CACHE)/cargo-fuzz-$(CARGO_FUZZ_VERSION)'
 
-robustness: ## hostile acts against the release binary; writes the table of docs/robustness.md
+robustness: ## attacks on the release binary; writes the table of docs/robustness.md
 	$(CARGO) build --release
 	MTRELAY_BIN='$(abspath $(TARGET_DIR))/release/mtrelay' MTRELAY_TABLE='$(CURDIR)/docs/robustness.md' \
 		$(CARGO) test --test it -- --ignored --exact robustness::hostile_acts_leave_no_memory_or_descriptors_behind
@@ -119,7 +119,7 @@ lint-clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --package mtfetch --all-targets --features redis -- -D warnings
 
-# The advisories live in a repository elsewhere: not reaching it is said, and is no fault of the code.
+# The advisories are in a remote repository: if it cannot be reached, a message says so and the target passes.
 lint-deny: $(CARGO_DENY)
 	$(CARGO_DENY) $(DENY_FLAGS) check bans licenses sources
 	@if GIT_TERMINAL_PROMPT=0 timeout 120 $(CARGO_DENY) $(DENY_FLAGS) fetch db; then \
@@ -146,10 +146,10 @@ $(CODESPELL):
 	$(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes --target '$@.new' -r .ci/codespell.txt
 	mv '$@.new' '$@'
 
-vectors: ## compute the vectors again, and capture what TDLib and Telethon send
+vectors: ## computes the vectors again, and captures what TDLib and Telethon send
 	CACHE='$(CACHE)' tests/genuine/run vectors
 
-bench: ## what the relay costs, beside a copying and a splicing relay; CASES names some of its cases
+bench: ## CPU, latency and memory of the relay, beside a copying and a splicing relay; CASES selects cases
 	$(CARGO) build --release
 	$(CARGO) build --release -p mtrelay-bench
 	$(TARGET_DIR)/release/mtrelay-bench $(TARGET_DIR)/release/mtrelay $(CASES)

@@ -60,7 +60,7 @@ function general(s) {
 
 function disguise(s) {
 	add(s, 'front', form.Value, 'front_domain', _('Front domain'),
-		_('The website that ee links pretend to be, and that strangers are shown. Choose one that is common where your users are, is hosted near the router, speaks TLS 1.3 and is not blocked: not google.com, and not a site that answers from another continent. Changing it makes the old ee links useless. Empty: dd links only.'));
+		_('The website that ee links pretend to be, and that unauthenticated clients are shown. Choose one that is common where your users are, is hosted near the router, speaks TLS 1.3 and is not blocked: not google.com, and not a site that answers from another continent. Changing it makes the old ee links invalid. Empty: dd links only.'));
 
 	add(s, 'front', form.Value, 'front_address', _('Address of the front site'),
 		_('If the website is to be fetched from somewhere else. Empty: port 443 of the front domain.'));
@@ -88,7 +88,7 @@ function access(s) {
 	add(s, 'access', form.Value, 'max_sessions', _('Sessions at once'), _('Of all users together. One device opens eight and more.'));
 	add(s, 'access', form.Value, 'max_sessions_per_ip', _('Sessions at once from one address'), _('0: no limit. All devices behind one router count together.'));
 	add(s, 'access', form.Flag, 'limit_lan', _('Limit the LAN too'),
-		_('One address takes at most an eighth of the places for connections that have not said who they are yet. Addresses of the LAN may take all, unless this is set: behind a tunnel or a forwarder, strangers seem to come from there.'));
+		_('One address has at most an eighth of the pending handshakes. Addresses of the LAN may have all, unless this is set: behind a tunnel or a forwarder, connections from outside seem to come from the LAN.'));
 	add(s, 'access', form.DynamicList, 'proxy_protocol_from', _('Trusted balancers'),
 		_('Blocks of addresses whose PROXY protocol header is believed: a load balancer of yours in front of the relay. Leave it empty if there is none.'));
 }
@@ -104,11 +104,11 @@ function network(s) {
 	add(s, 'network', form.Value, 'prewarm', _('Connections kept ready'), _('Idle connections for each data centre, so that a session begins faster. 0: none.'));
 	add(s, 'network', form.Flag, 'fast_mode', _('Fast mode'), _('Downloads pass without being encrypted a second time. Switch it off only to look for a fault.'));
 
-	o = add(s, 'network', form.Value, 'congestion', _('Congestion control'), _('Empty: as the system has it. bbr helps on lossy lines; it needs the package kmod-tcp-bbr.'));
+	o = add(s, 'network', form.Value, 'congestion', _('Congestion control'), _('Empty: the system\'s default. bbr helps on lossy lines; it needs the package kmod-tcp-bbr.'));
 	o.value('bbr');
 	o.value('cubic');
 
-	add(s, 'network', form.Value, 'notsent_lowat', _('Unsent bytes per socket'), _('Keeps memory small on slow lines. 0: as the system has it.'));
+	add(s, 'network', form.Value, 'notsent_lowat', _('Unsent bytes per socket'), _('Bounds the memory of slow clients. 0: the system\'s default.'));
 	add(s, 'network', form.Value, 'sndbuf', _('Send buffer in bytes'), _('Empty: the system finds the size by itself, which is best nearly always.'));
 }
 
@@ -117,15 +117,15 @@ function memory(s) {
 	add(s, 'memory', form.Value, 'buffers', _('Number of buffers'), _('Size times number is the most that relayed bytes ever take. If all are in use, sessions wait for one another.'));
 	add(s, 'memory', form.Value, 'socket_memory_mb', _('Socket memory in MB'), _('What the buffers of all sockets may hold together. auto: an eighth of the RAM.'));
 	add(s, 'memory', form.Value, 'pipes', _('Pipes'), _('For passing downloads on inside of the kernel. Empty: chosen by the relay. 0: none.'));
-	add(s, 'memory', form.Value, 'pipe_size', _('Pipe size in bytes'), _('Empty: as the system has it.'));
+	add(s, 'memory', form.Value, 'pipe_size', _('Pipe size in bytes'), _('Empty: 1 MiB.'));
 }
 
 function timeouts(s) {
-	add(s, 'timeouts', form.Value, 'connect_timeout', _('Connecting'), _('Seconds for one address of a data centre; then the next one is tried. For all of these, 0 means no limit.'));
+	add(s, 'timeouts', form.Value, 'connect_timeout', _('Connecting'), _('Seconds for one connection attempt; the other addresses are raced meanwhile. For all of these except Draining, 0 means no limit.'));
 	add(s, 'timeouts', form.Value, 'answer_timeout', _('First answer'), _('Seconds for a data centre to answer a first request; then another address is tried.'));
-	add(s, 'timeouts', form.Value, 'handshake_timeout', _('Handshake'), _('Seconds for a client to say who it is.'));
+	add(s, 'timeouts', form.Value, 'handshake_timeout', _('Handshake'), _('Seconds for a client to authenticate.'));
 	add(s, 'timeouts', form.Value, 'idle_timeout', _('Silence'), _('Seconds without a byte in either direction until a session ends.'));
-	add(s, 'timeouts', form.Value, 'drain_timeout', _('Draining'), _('Seconds that sessions have to end by themselves when the service stops.'));
+	add(s, 'timeouts', form.Value, 'drain_timeout', _('Draining'), _('Seconds that sessions have to end by themselves when the service stops. 0: they are ended at once.'));
 }
 
 function service(s) {
@@ -134,7 +134,7 @@ function service(s) {
 	words(o, { error: _('errors'), warn: _('warnings and errors'), info: _('info and above'), debug: _('debug'), trace: _('everything') });
 
 	o = add(s, 'service', form.Value, 'stats_listen', _('Statistics on'),
-		_('Serves /stats, /metrics for Prometheus and /status. Whoever reaches the address can read them. 0: off.'));
+		_('Serves /stats, /metrics for Prometheus and /status. Anyone who reaches the address can read them. 0: off.'));
 	/* An empty value in the file is "off" as well; a form would take it for "not set" and drop it. */
 	o.load = function(section_id) {
 		const set = uci.get('mtrelay', section_id, 'stats_listen');
