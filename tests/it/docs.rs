@@ -390,3 +390,39 @@ fn docs_name_every_fuzz_target() {
         );
     }
 }
+
+/// `cargo test … --test it NAME` in a page or in the Makefile selects at least one test.
+#[test]
+fn docs_name_tests_that_exist() {
+    let mut texts = pages();
+    texts.push(root().join("Makefile"));
+    let mut sources = String::new();
+    for file in files("tests", |path| has_ending(path, &["rs"])) {
+        let module = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        sources.push_str(&format!("\nmod {module};\n{}", read(&file)));
+    }
+    let mut checked = 0;
+    let mut wrong = Vec::new();
+    for page in texts {
+        let text = read(&page);
+        for rest in text.lines().flat_map(|line| line.split("--test ").skip(1)) {
+            let command = rest.split('`').next().unwrap_or(rest);
+            let filters = command
+                .split(' ')
+                .skip(1)
+                .filter(|word| !word.is_empty() && !word.starts_with('-'));
+            for filter in filters.filter(|filter| *filter != "NAME") {
+                checked += 1;
+                let parts: Vec<&str> = filter.split("::").filter(|part| !part.is_empty()).collect();
+                let exists = parts.iter().all(|part| {
+                    sources.contains(&format!("fn {part}")) || sources.contains(&format!("mod {part}"))
+                });
+                if !exists && !sources.contains(filter) {
+                    wrong.push(format!("{}: no test is called {filter}", name(&page)));
+                }
+            }
+        }
+    }
+    assert!(checked > 5, "only {checked} filters");
+    report(&wrong);
+}
