@@ -426,3 +426,167 @@ fn docs_name_tests_that_exist() {
     assert!(checked > 5, "only {checked} filters");
     report(&wrong);
 }
+
+/// Figures that a page states and a constant decides: the page, its words, the room of the constant, the constant's value as it is
+/// written. A figure that changes in one place fails here until it changes in both.
+const FIGURES: [(&str, &str, &str, &str); 22] = [
+    (
+        "dialing.md",
+        "The next attempt starts 250 ms",
+        "src/core/dial",
+        "from_millis(250)",
+    ),
+    (
+        "dialing.md",
+        "cools down for about 2 s",
+        "src/core/dial",
+        "from_secs(2)",
+    ),
+    ("dialing.md", "up to 5 min", "src/core/dial", "from_secs(300)"),
+    (
+        "dialing.md",
+        "start one second after",
+        "src/core/dial",
+        "from_secs(1)",
+    ),
+    (
+        "dialing.md",
+        "during the last ten minutes",
+        "src/core/dial",
+        "from_secs(600)",
+    ),
+    ("dialing.md", "45 to 60 s old", "src/core/dial", "from_secs(60)"),
+    (
+        "dialing.md",
+        "acknowledges nothing for 300 s",
+        "src/core/sys",
+        "from_secs(300)",
+    ),
+    (
+        "dialing.md",
+        "after 600 s without a byte",
+        "src/core/sys",
+        "from_secs(600)",
+    ),
+    (
+        "performance.md",
+        "| TCP_USER_TIMEOUT | 300 s |",
+        "src/core/sys",
+        "from_secs(300)",
+    ),
+    (
+        "performance.md",
+        "600 s idle, then every 60 s",
+        "src/core/sys",
+        "from_secs(60)",
+    ),
+    ("performance.md", "(`pipe_size` 1 MiB)", "src/daemon", "1 << 20"),
+    ("performance.md", "more than 2 ms", "src/relay", "from_millis(2)"),
+    (
+        "performance.md",
+        "A confirmed client 5 ms away",
+        "src/relay",
+        "from_millis(5)",
+    ),
+    (
+        "security.md",
+        "at most 512 pending handshakes",
+        "src/daemon",
+        "512",
+    ),
+    (
+        "security.md",
+        "after 200 ms gets its connection to the site",
+        "src/relay",
+        "from_millis(200)",
+    ),
+    ("security.md", "within −20 and +10 minutes", "src/daemon", "1200"),
+    (
+        "ubus.md",
+        "the first attempt follows after 250 ms",
+        "src",
+        "from_millis(250)",
+    ),
+    ("ubus.md", "more than 8 KiB of arguments", "src/ubus", "8 << 10"),
+    (
+        "ubus.md",
+        "An answer has at most 256 KiB",
+        "src/ubus",
+        "256 << 10",
+    ),
+    (
+        "ubus.md",
+        "at most 64 KiB and one answer are queued",
+        "src/ubus",
+        "64 << 10",
+    ),
+    ("ubus.md", "closed after 30 s", "src/ubus", "from_secs(30)"),
+    (
+        "ubus.md",
+        "at most 10 s; other calls",
+        "src/daemon",
+        "from_secs(10)",
+    ),
+];
+
+#[test]
+fn docs_state_the_figures_of_the_code() {
+    let mut wrong = Vec::new();
+    for (page, words, room, value) in FIGURES {
+        let text = read(&root().join("docs").join(page)).replace('\n', " ");
+        if !text.contains(words) {
+            wrong.push(format!("docs/{page} no longer says {words:?}"));
+        }
+        let sources = files(room, |path| has_ending(path, &["rs"]));
+        // Only constants count, not tests.
+        let decides = |line: &str| line.contains("const ") && line.contains(value);
+        if !sources.iter().any(|file| read(file).lines().any(decides)) {
+            wrong.push(format!(
+                "docs/{page} says {words:?}, and no constant in {room} is {value}"
+            ));
+        }
+    }
+    report(&wrong);
+}
+
+/// A word that a page uses as an option (`option NAME '…'`, `mtrelay.main.NAME=…`) is one. The names are those of LuCI's table, which
+/// another test compares with the daemon's.
+#[test]
+fn docs_name_only_options_that_exist() {
+    let table = read(&root().join("luci/htdocs/luci-static/resources/mtrelay/schema.js"));
+    let is_option = |word: &str| {
+        table
+            .lines()
+            .any(|line| line.trim_start().starts_with(&format!("{word}: ")))
+    };
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for page in pages()
+        .into_iter()
+        .filter(|page| !page.ends_with("docs/mtfetch.md"))
+    {
+        let text = read(&page);
+        for line in text.lines() {
+            for rest in line
+                .split("option ")
+                .skip(1)
+                .chain(line.split("mtrelay.main.").skip(1))
+            {
+                let word = rest
+                    .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap_or("");
+                let is_written_as_option = rest[word.len()..].starts_with([' ', '=', '`']) && word.len() > 2;
+                let has_value = rest[word.len()..].trim_start().starts_with(['\'', '=', '`']);
+                if is_written_as_option && has_value {
+                    checked += 1;
+                    if !is_option(word) {
+                        wrong.push(format!("{}: option {word}", name(&page)));
+                    }
+                }
+            }
+        }
+    }
+    assert!(checked > 8, "only {checked} options");
+    report(&wrong);
+}
