@@ -19,7 +19,7 @@ pub(crate) use build::dial_options;
 use bus::Bus;
 use listen::Listeners;
 use mtrelay_core::close::CloseReason;
-use mtrelay_core::dial::health::Standing;
+use mtrelay_core::dial::health::HealthState;
 use mtrelay_core::reactor::{self, Async, Timer};
 use mtrelay_core::sys::signal::Signals;
 use mtrelay_core::sys::stdio::Stdio;
@@ -472,7 +472,7 @@ impl Daemon {
                 .set(build::is_clock_trusted(&current.config));
             limits::apply(&current, &self.shared, &self.limits_changed);
             self.bus
-                .tell_turns(self.shared.dialer.take_turns(), &current.config.dcs);
+                .notify_changes(self.shared.dialer.take_changes(), &current.config.dcs);
             if self.shared.stats.sessions_active() > 0 {
                 quiet_s = 0;
                 continue;
@@ -499,10 +499,10 @@ impl Daemon {
             let report = self.shared.dialer.report(*address, now);
             Address {
                 address: *address,
-                state: match report.standing {
-                    Standing::Healthy => AddressState::Ok,
-                    Standing::Untried => AddressState::Untried,
-                    Standing::Unproven | Standing::Cooling => AddressState::Cooling,
+                state: match report.state {
+                    HealthState::Healthy => AddressState::Ok,
+                    HealthState::Untried => AddressState::Untried,
+                    HealthState::Probation | HealthState::Cooling => AddressState::Cooling,
                 },
                 rtt: report.rtt,
                 failures: u64::from(report.failures),

@@ -24,7 +24,7 @@ use half::{Half, Treatment};
 use held::Holder;
 use mtrelay_core::close::{CloseReason, Side};
 use mtrelay_core::dc::{DcId, Table};
-use mtrelay_core::dial::attempts::Rounds;
+use mtrelay_core::dial::attempts::RetrySchedule;
 use mtrelay_core::dial::{Connected, Dialer};
 use mtrelay_core::reactor::Async;
 use mtrelay_core::sys::{clock, socket};
@@ -42,9 +42,9 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
-use wire::accept::{Clock, Opening, Policy};
+use wire::accept::{Clock, Handshake, Policy};
 use wire::cipher::Stream;
-use wire::faketls::x25519::Stock;
+use wire::faketls::x25519::KeySharePool;
 use wire::secret::Secret;
 use wire::{Mode, Modes};
 
@@ -65,7 +65,7 @@ pub struct Shared {
     /// Openings seen before.
     pub replay: RefCell<ReplayWindow>,
     /// Key shares for the answers to their hellos.
-    pub key_shares: RefCell<Stock>,
+    pub key_shares: RefCell<KeySharePool>,
     /// Connections that have not said who they are.
     pub openings: Rc<Openings>,
     /// Live sessions.
@@ -271,7 +271,7 @@ struct Session {
 }
 
 impl Session {
-    async fn run(taken: Taken, opening: Box<Opening>, context: Rc<Context>) {
+    async fn run(taken: Taken, opening: Box<Handshake>, context: Rc<Context>) {
         let begun = clock::now();
         let user = &context.users[opening.user];
         let pulse = context
@@ -347,14 +347,14 @@ impl Session {
         &self,
         id: DcId,
         addresses: &[SocketAddr],
-        opening: Opening,
+        opening: Handshake,
     ) -> Result<Box<Line>, Unreached> {
         let shared = &self.context.shared;
         let mut question = Question::new(opening, &shared.holder);
-        let mut rounds = Rounds::default();
+        let mut schedule = RetrySchedule::default();
         let mut loss: Option<Loss> = None;
         loop {
-            let connected = self.dial(id, addresses, &mut rounds).await;
+            let connected = self.dial(id, addresses, &mut schedule).await;
             if let (Some(how), Ok(_) | Err(Undialed::Failed { attempted: true })) = (loss, &connected) {
                 self.stats.retried(how.ended());
                 if let (Some(CloseReason::DcTimeout), Some(lost)) = (how.ended(), self.stats.addr()) {
@@ -396,7 +396,7 @@ impl Session {
                 if soon || self.stats.up() > 0 {
                     dialer.suspect(address, warm);
                 }
-                if !matches!(asked, Asked::Lost(Loss::Silent)) || dialer.has_other(addresses, &rounds) {
+                if !matches!(asked, Asked::Lost(Loss::Silent)) || dialer.has_other(addresses, &schedule) {
                     break asked;
                 }
                 // What is silent everywhere is perhaps just not to be answered: clients say such things too.
@@ -427,7 +427,7 @@ impl Session {
         &self,
         dc: DcId,
         addresses: &[SocketAddr],
-        rounds: &mut Rounds,
+        schedule: &mut RetrySchedule,
     ) -> Result<Connected, Undialed> {
         let dialing = async {
             let mut attempted = false;
@@ -438,7 +438,7 @@ impl Session {
             let connecting = self
                 .context
                 .dialer
-                .connect(Some(dc), addresses, rounds, &mut failed);
+                .connect(Some(dc), addresses, schedule, &mut failed);
             let connected = connecting.await;
             connected.map_err(|_| Undialed::Failed { attempted })
         };

@@ -14,8 +14,8 @@ use crate::close::ConnectFailure;
 use crate::dc::{DcId, Table};
 use crate::reactor::{Async, Timer};
 use crate::sys::{clock, random, socket};
-use attempts::{Action, End, Next, Race, Rounds};
-use health::{Health, Report, Standing, Trouble, Turn};
+use attempts::{Action, EndReason, NextDial, Race, RetrySchedule};
+use health::{AddressFailure, AddressHealth, Health, HealthChange, HealthState};
 use prewarm::Prewarm;
 use smol::LocalExecutor;
 use smol::future::FutureExt as _;
@@ -77,7 +77,7 @@ pub enum DialError {
     NoAddress,
     /// Every address refused.
     Refused,
-    /// All rounds are used up.
+    /// All schedule are used up.
     Exhausted,
 }
 
@@ -120,7 +120,7 @@ impl Dialer {
     }
 
     /// The next connection of a session: at once where there is an address that it has not tried, after a wait where all
-    /// have had their turn. `rounds` belongs to the session and begins as its default. Each failed attempt is told to
+    /// have had their turn. `schedule` belongs to the session and begins as its default. Each failed attempt is told to
     /// `on_failure`. `dc` names whose warm connections may serve; without it none may.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl Dialer {
         self: &Rc<Self>,
         dc: Option<DcId>,
         addresses: &[SocketAddr],
-        rounds: &mut Rounds,
+        schedule: &mut RetrySchedule,
         on_failure: &mut dyn FnMut(SocketAddr, ConnectFailure),
     ) -> Result<Connected, DialError> {
         let usable = self.usable(addresses);
@@ -137,15 +137,15 @@ impl Dialer {
             return Err(DialError::NoAddress);
         }
         let warm = dc
-            .filter(|_| rounds.is_first())
+            .filter(|_| schedule.is_first())
             .and_then(|dc| self.take(dc, &usable));
         let connected = match warm {
             Some(connected) => {
-                rounds.handle_warm();
+                schedule.handle_warm();
                 connected
             }
             // Boxed, so that sessions are small once they have their connection.
-            None => Box::pin(self.dial(&usable, rounds, on_failure)).await?,
+            None => Box::pin(self.dial(&usable, schedule, on_failure)).await?,
         };
         let now = clock::now();
         if let Some(dc) = dc
@@ -158,10 +158,10 @@ impl Dialer {
         Ok(connected)
     }
 
-    /// Whether there is an address to which the session of `rounds` has not been connected yet.
+    /// Whether there is an address to which the session of `schedule` has not been connected yet.
     #[must_use]
-    pub fn has_other(&self, addresses: &[SocketAddr], rounds: &Rounds) -> bool {
-        rounds.has_other(&self.usable(addresses))
+    pub fn has_other(&self, addresses: &[SocketAddr], schedule: &RetrySchedule) -> bool {
+        schedule.has_other(&self.usable(addresses))
     }
 
     /// A connection was accepted, and then the address was silent or closed without an answer. A warm connection was
@@ -174,7 +174,7 @@ impl Dialer {
         if warm {
             self.warm.borrow_mut().drop_address(address);
         } else {
-            self.trouble(address, Trouble::Unanswered);
+            self.note_address_failure(address, AddressFailure::Unanswered);
         }
     }
 
@@ -223,43 +223,43 @@ impl Dialer {
     }
 
     /// What addresses have come to since this was last asked for, in their order.
-    pub fn take_turns(&self) -> impl Iterator<Item = Turn> + use<> {
-        self.health.borrow_mut().take_turns()
+    pub fn take_changes(&self) -> impl Iterator<Item = HealthChange> + use<> {
+        self.health.borrow_mut().take_changes()
     }
 
     /// How an address fares.
     #[must_use]
-    pub fn report(&self, address: SocketAddr, now: Instant) -> Report {
+    pub fn report(&self, address: SocketAddr, now: Instant) -> AddressHealth {
         self.health.borrow().report(address, now)
     }
 
-    /// Races in rounds until one is won or none is left.
+    /// Races in schedule until one is won or none is left.
     async fn dial(
         &self,
         addresses: &[SocketAddr],
-        rounds: &mut Rounds,
+        schedule: &mut RetrySchedule,
         on_failure: &mut dyn FnMut(SocketAddr, ConnectFailure),
     ) -> Result<Connected, DialError> {
         loop {
-            match rounds.poll_next(addresses, draw()) {
-                Next::Dial { after } if after.is_zero() => {}
-                Next::Dial { after } => {
+            match schedule.poll_next(addresses, draw()) {
+                NextDial::Dial { after } if after.is_zero() => {}
+                NextDial::Dial { after } => {
                     log::debug!(
                         "dial: all have had their turn; again in {} ms",
                         after.as_millis() as u64
                     );
                     Timer::after(after).await;
                 }
-                Next::Refused => return Err(DialError::Refused),
-                Next::Exhausted => return Err(DialError::Exhausted),
+                NextDial::Refused => return Err(DialError::Refused),
+                NextDial::Exhausted => return Err(DialError::Exhausted),
             }
-            let tried = rounds.tried();
+            let tried = schedule.tried();
             let mut failed = |address, kind| {
-                rounds.handle_failed(address, kind);
+                schedule.handle_failed(address, kind);
                 on_failure(address, kind);
             };
             if let Some((connection, address)) = self.race(addresses, &tried, &mut failed).await {
-                rounds.handle_connected(address);
+                schedule.handle_connected(address);
                 return Ok(Connected {
                     connection,
                     address,
@@ -312,15 +312,15 @@ impl Dialer {
                 Action::End(address, end) => {
                     open.retain(|attempt| attempt.0 != address);
                     match end {
-                        End::TimedOut => {
+                        EndReason::TimedOut => {
                             let kind = self.note_failure(address, &ErrorKind::TimedOut.into(), true, at);
                             failed(address, kind);
                         }
-                        End::Overtaken => {
+                        EndReason::Overtaken => {
                             log::debug!("dial: {address} overtaken at {at} ms");
-                            self.trouble(address, Trouble::Overtaken);
+                            self.note_address_failure(address, AddressFailure::Overtaken);
                         }
-                        End::Unneeded => log::trace!("dial: {address} not needed at {at} ms"),
+                        EndReason::Unneeded => log::trace!("dial: {address} not needed at {at} ms"),
                     }
                 }
                 Action::Done(None) => {
@@ -389,23 +389,23 @@ impl Dialer {
         let kind = classify(error);
         log::debug!("dial: {address} failed at {at} ms: {kind} ({error})");
         if theirs {
-            self.trouble(address, Trouble::Failed(kind));
+            self.note_address_failure(address, AddressFailure::Connect(kind));
         }
         kind
     }
 
-    fn trouble(&self, address: SocketAddr, trouble: Trouble) {
+    fn note_address_failure(&self, address: SocketAddr, failure: AddressFailure) {
         let now = clock::now();
         let mut health = self.health.borrow_mut();
-        health.handle_trouble(address, trouble, now, draw());
+        health.handle_failure(address, failure, now, draw());
         log::debug!("dial: {address}: {}", Remembered(health.report(address, now)));
     }
 
     fn falls_back(&self, address: SocketAddr, addresses: &[SocketAddr]) -> bool {
         let (health, now) = (self.health.borrow(), clock::now());
-        let in_trouble = |address: &SocketAddr| health.standing(*address, now) >= Standing::Unproven;
+        let is_failing = |address: &SocketAddr| health.state(*address, now) >= HealthState::Probation;
         let mut ipv6 = addresses.iter().filter(|address| address.is_ipv6());
-        address.is_ipv4() && ipv6.any(in_trouble)
+        address.is_ipv4() && ipv6.any(is_failing)
     }
 
     /// A warm connection to an address that is not in trouble.
@@ -413,7 +413,7 @@ impl Dialer {
         let now = clock::now();
         let health = self.health.borrow();
         let good =
-            |address| addresses.contains(&address) && health.standing(address, now) < Standing::Unproven;
+            |address| addresses.contains(&address) && health.state(address, now) < HealthState::Probation;
         let (connection, address) = self.warm.borrow_mut().take(dc, good, now)?;
         log::debug!("dial: {address} chosen: a warm connection of DC {dc}");
         Some(Connected {
@@ -459,7 +459,7 @@ impl Dialer {
             return false;
         };
         let usable = self.usable(&wanted.addresses);
-        let cooling = |address: &SocketAddr| self.report(*address, now).standing == Standing::Cooling;
+        let cooling = |address: &SocketAddr| self.report(*address, now).state == HealthState::Cooling;
         if usable.iter().all(cooling) {
             return false;
         }
@@ -547,16 +547,16 @@ async fn event(
 }
 
 /// What is remembered of an address, for the log.
-struct Remembered(Report);
+struct Remembered(AddressHealth);
 
 impl fmt::Display for Remembered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(report) = self;
-        f.write_str(match report.standing {
-            Standing::Healthy => "healthy",
-            Standing::Untried => "untried",
-            Standing::Unproven => "has cooled down",
-            Standing::Cooling => "cooling",
+        f.write_str(match report.state {
+            HealthState::Healthy => "healthy",
+            HealthState::Untried => "untried",
+            HealthState::Probation => "has cooled down",
+            HealthState::Cooling => "cooling",
         })?;
         if let Some(rtt) = report.rtt {
             write!(f, ", {} ms", rtt.as_millis() as u64)?;

@@ -9,7 +9,7 @@ use crate::stats::snapshot::Snapshot;
 use crate::ubus::{self, Check, Document, Failure, Notice, Notices, Service, Status};
 use mtrelay_core::config::value::public_host;
 use mtrelay_core::dc::{DcId, Table};
-use mtrelay_core::dial::health::Turn;
+use mtrelay_core::dial::health::HealthChange;
 use mtrelay_core::map::Map;
 use mtrelay_core::reactor::Timer;
 use mtrelay_core::sys::clock;
@@ -48,21 +48,21 @@ pub(super) async fn serve(daemon: Rc<Daemon>) {
 
 impl Bus {
     /// Tells of every data centre's address that went down or came back. Being slow is not being down.
-    pub(super) fn tell_turns(&self, turns: impl Iterator<Item = Turn>, dcs: &Table) {
+    pub(super) fn notify_changes(&self, changes: impl Iterator<Item = HealthChange>, dcs: &Table) {
         let mut down = self.down.borrow_mut();
         down.retain(|address| dcs.iter().any(|(_, list)| list.contains(address)));
-        for Turn { address, trouble } in turns {
+        for HealthChange { address, failure } in changes {
             let concerned = dcs.iter().filter(|(_, list)| list.contains(&address));
             let mut concerned = concerned.map(|(id, _)| id.raw()).peekable();
             if concerned.peek().is_none() {
                 continue;
             }
-            let news = match trouble {
+            let news = match failure {
                 Some(_) => down.insert(address, ()).is_none(),
                 None => down.remove(&address).is_some(),
             };
             for id in concerned.filter(|_| news) {
-                self.notices.push(match trouble.map(|trouble| trouble.name()) {
+                self.notices.push(match failure.map(|failure| failure.name()) {
                     Some(error) => Notice::DcDown { id, address, error },
                     None => Notice::DcUp { id, address },
                 });

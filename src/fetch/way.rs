@@ -4,7 +4,7 @@ use crate::exchange::{Exchange, ExchangeError, Secret, Step};
 use crate::rsa::PublicKey;
 use mtrelay_core::dc::{DcId, Table};
 use mtrelay_core::dial::Dialer;
-use mtrelay_core::dial::attempts::Rounds;
+use mtrelay_core::dial::attempts::RetrySchedule;
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::clock;
 use smol::future::FutureExt as _;
@@ -15,7 +15,7 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
-use wire::client::{Channel, Frame, Opening, Shares};
+use wire::client::{Channel, ClientHandshake, Frame, Shares};
 use wire::obfuscated2::Tag;
 use wire::secret::Written;
 
@@ -96,18 +96,18 @@ impl Roads {
                     .ok_or_else(|| OpenError::Wrong(format!("no address of data centre {dc} is known")))?;
                 (
                     addresses,
-                    Opening::direct(Tag::Intermediate, number.raw(), &mut fill),
+                    ClientHandshake::direct(Tag::Intermediate, number.raw(), &mut fill),
                 )
             }
             Way::Proxy(addresses, secret) => {
                 let now = clock::unix_now();
-                let opening = Opening::proxy(secret, number.raw(), Shares::Hybrid, now, &mut fill);
+                let opening = ClientHandshake::proxy(secret, number.raw(), Shares::Hybrid, now, &mut fill);
                 (addresses.as_slice(), opening)
             }
         };
-        let mut rounds = Rounds::default();
+        let mut schedule = RetrySchedule::default();
         let mut told = |_, _| ();
-        let connected = self.dialer.connect(None, addresses, &mut rounds, &mut told);
+        let connected = self.dialer.connect(None, addresses, &mut schedule, &mut told);
         let connected = within(CONNECT_TIMEOUT, connected)
             .await
             .ok_or_else(|| OpenError::Lost("connecting took too long".into()))?
@@ -132,7 +132,7 @@ impl Roads {
 }
 
 impl Wire {
-    async fn open(mut stream: Async<TcpStream>, mut opening: Opening) -> Result<Wire, OpenError> {
+    async fn open(mut stream: Async<TcpStream>, mut opening: ClientHandshake) -> Result<Wire, OpenError> {
         let talk = async {
             stream.write_all(opening.first()).await?;
             let mut buffer = vec![0; opening.wanted().clamp(1, 1 << 14)];

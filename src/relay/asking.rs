@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 use wire::Mode;
-use wire::accept::Opening;
+use wire::accept::Handshake;
 use wire::cipher::{Stream, StreamKey};
 use wire::faketls::record::Unwrapper;
 use wire::obfuscated2::{DcInit, HEADER_LEN, Tag};
@@ -143,8 +143,8 @@ enum Event {
 impl Question {
     /// The question of a client that has just opened.
     #[must_use]
-    pub fn new(opening: Opening, holder: &Rc<Holder>) -> Question {
-        let Opening {
+    pub fn new(opening: Handshake, holder: &Rc<Holder>) -> Question {
+        let Handshake {
             mode,
             tag,
             dc,
@@ -341,7 +341,7 @@ impl Question {
             let len = header.len() + len;
             let written = write(dc.get_ref(), &scratch[..len])?;
             attempt.sent += written;
-            attempt.up.step_back((len - written).min(len - header.len()));
+            attempt.up.rewind((len - written).min(len - header.len()));
             if written < len {
                 dc.not_writable();
                 return Ok(false);

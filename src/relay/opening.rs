@@ -21,7 +21,7 @@ use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-use wire::accept::{Acceptor, Looks, Opening, Refusal, Step, Why};
+use wire::accept::{Acceptor, ApparentProtocol, Handshake, Progress, RejectReason, Rejection};
 use wire::cipher::{Stream, StreamKey};
 use wire::proxy_protocol::{self, Origin};
 
@@ -242,7 +242,7 @@ impl Drop for Ticket {
 /// How an opening ended.
 pub enum Outcome {
     /// One of our clients.
-    Client(Box<Opening>),
+    Client(Box<Handshake>),
     /// Somebody who shall see the fronted site.
     Stranger {
         /// What came so far.
@@ -290,7 +290,7 @@ pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket)
             }
             ticket.comes_from(context.limited_source(client.get()), clock::now());
         }
-        let refusal = match converse(connection, client.get(), context, ticket, &acceptor).await {
+        let rejection = match converse(connection, client.get(), context, ticket, &acceptor).await {
             Ok(Ending::Opening(opening)) => return Outcome::Client(opening),
             Ok(Ending::Refused {
                 reason,
@@ -307,7 +307,7 @@ pub async fn authenticate(taken: &mut Taken, context: &Context, ticket: &Ticket)
                 return Outcome::Gone;
             }
         };
-        if let Some(bytes) = refusal.filter(|_| context.front.is_some()) {
+        if let Some(bytes) = rejection.filter(|_| context.front.is_some()) {
             let visit = visit.take();
             return Outcome::Stranger { bytes, visit };
         }
@@ -410,7 +410,7 @@ fn fill_much(bytes: &mut [u8]) {
 }
 
 enum Ending {
-    Opening(Box<Opening>),
+    Opening(Box<Handshake>),
     Refused {
         reason: Reject,
         /// Whose secret fitted all the same.
@@ -446,8 +446,8 @@ async fn converse(
             })
             .await?;
         match step {
-            Step::NeedMore => {}
-            Step::Answer { user, replay_key } => {
+            Progress::NeedMore => {}
+            Progress::Answer { user, replay_key } => {
                 if !context.shared.replay.borrow_mut().insert(replay_key) {
                     let (reason, stranger) = (Reject::Replay, Some(acceptor.take().into_bytes()));
                     return Ok(Ending::Refused {
@@ -464,7 +464,7 @@ async fn converse(
                     .unwrap_or_default();
                 send(connection, &answer).await?;
             }
-            Step::Ready(opening) => {
+            Progress::Ready(opening) => {
                 // Inside fake TLS the hello was the mark already.
                 if opening.records.is_none() && !context.shared.replay.borrow_mut().insert(opening.replay_key)
                 {
@@ -477,17 +477,17 @@ async fn converse(
                 }
                 return Ok(Ending::Opening(opening));
             }
-            Step::Refused(refusal) => {
-                if let Why::ClockSkew(offset_s) = refusal.why {
+            Progress::Rejected(rejection) => {
+                if let RejectReason::ClockSkew(offset_s) = rejection.reason {
                     log::debug!("clock: client={client} is off by {offset_s} s");
                     context.shared.stats.clock_refused(offset_s);
                 }
                 let bytes = acceptor.take().into_bytes();
-                let for_front = refusal.looks != Looks::Noise || context.is_all_for_front();
+                let for_front = rejection.protocol != ApparentProtocol::Unknown || context.is_all_for_front();
                 let for_front = for_front && !bytes.is_empty();
                 return Ok(Ending::Refused {
-                    reason: reason(&refusal),
-                    user: refusal.user,
+                    reason: reason(&rejection),
+                    user: rejection.user,
                     stranger: for_front.then_some(bytes),
                 });
             }
@@ -503,14 +503,14 @@ async fn send(connection: &Async<TcpStream>, mut bytes: &[u8]) -> io::Result<()>
     Ok(())
 }
 
-fn reason(refusal: &Refusal) -> Reject {
-    match refusal.why {
-        Why::BadSecret => Reject::BadSecret,
-        Why::BadTag => Reject::BadTag,
-        Why::ClockSkew(_) => Reject::ClockSkew,
-        Why::Malformed => Reject::Malformed,
-        Why::ModeDisabled => Reject::ModeDisabled,
-        Why::BadServerName => Reject::BadSni,
+fn reason(rejection: &Rejection) -> Reject {
+    match rejection.reason {
+        RejectReason::BadSecret => Reject::BadSecret,
+        RejectReason::BadTag => Reject::BadTag,
+        RejectReason::ClockSkew(_) => Reject::ClockSkew,
+        RejectReason::Malformed => Reject::Malformed,
+        RejectReason::ModeDisabled => Reject::ModeDisabled,
+        RejectReason::BadServerName => Reject::BadSni,
     }
 }
 

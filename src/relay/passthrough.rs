@@ -11,7 +11,7 @@ use crate::relay::settle::{Farewell, settle};
 use crate::relay::{Shared, Taken};
 use crate::stats::Stats;
 use mtrelay_core::close::CloseReason;
-use mtrelay_core::dial::attempts::Rounds;
+use mtrelay_core::dial::attempts::RetrySchedule;
 use mtrelay_core::dial::{Connected, Dialer};
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::{clock, socket};
@@ -190,10 +190,10 @@ impl Front {
 
     async fn connect(&self, stats: &Stats) -> Option<Async<TcpStream>> {
         let addresses = self.addresses(clock::now()).await;
-        let mut rounds = Rounds::default();
+        let mut schedule = RetrySchedule::default();
         let connected = self
             .dialer
-            .connect(None, &addresses, &mut rounds, &mut |_, _| {})
+            .connect(None, &addresses, &mut schedule, &mut |_, _| {})
             .await;
         match connected {
             Ok(Connected { connection, .. }) => {

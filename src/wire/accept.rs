@@ -1,8 +1,8 @@
 //! From a connection's first bytes to a user, a mode and a DC.
 //!
 //! The order of calls: read at most [`Acceptor::wanted`] bytes, give them to [`Acceptor::handle_input`], do what the
-//! [`Step`] says, again. No byte behind the opening is ever asked for, so the relay starts exactly where it ends. After
-//! [`Step::Answer`] send [`Acceptor::answer`] and go on.
+//! [`Progress`] says, again. No byte behind the opening is ever asked for, so the relay starts exactly where it ends. After
+//! [`Progress::Answer`] send [`Acceptor::answer`] and go on.
 //!
 //! A TLS hello is told by its first bytes; everything else is tried as an obfuscated2 header with each user's secret.
 
@@ -52,7 +52,7 @@ pub enum Clock {
 
 /// What is to be done next.
 #[derive(Debug)]
-pub enum Step {
+pub enum Progress {
     /// Read on.
     NeedMore,
     /// One of our users said hello. Unless the key is a replay, send the answer and read on.
@@ -63,14 +63,14 @@ pub enum Step {
         replay_key: ReplayKey,
     },
     /// The opening is complete.
-    Ready(Box<Opening>),
+    Ready(Box<Handshake>),
     /// It ends here.
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 /// A complete opening.
 #[derive(Debug)]
-pub struct Opening {
+pub struct Handshake {
     /// The user's place in [`Policy::secrets`].
     pub user: usize,
     /// How the client came.
@@ -91,18 +91,18 @@ pub struct Opening {
 
 /// Why an opening ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     /// The reason.
-    pub why: Why,
+    pub reason: RejectReason,
     /// What it came as: TLS and HTTP are for the fronted site to answer.
-    pub looks: Looks,
+    pub protocol: ApparentProtocol,
     /// Whose secret fitted all the same.
     pub user: Option<usize>,
 }
 
-/// The reason of a refusal.
+/// The reason of a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum RejectReason {
     /// No user's secret fits.
     BadSecret,
     /// A user's, but not with the transport that fake TLS demands.
@@ -119,13 +119,13 @@ pub enum Why {
 
 /// What an opening looks like to an onlooker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looks {
+pub enum ApparentProtocol {
     /// A TLS ClientHello.
     Tls,
     /// An HTTP request.
     Http,
     /// Noise.
-    Noise,
+    Unknown,
 }
 
 /// Reads one connection's opening.
@@ -198,22 +198,22 @@ impl Acceptor {
     }
 
     /// Takes what was read; at most [`Acceptor::wanted`] bytes.
-    pub fn handle_input(&mut self, input: &mut [u8], policy: &Policy<'_>) -> Step {
-        let step = match self.stage {
+    pub fn handle_input(&mut self, input: &mut [u8], policy: &Policy<'_>) -> Progress {
+        let progress = match self.stage {
             Stage::Inside { .. } => self.inside(input, policy),
-            Stage::Answering(_) | Stage::Done => refuse(Why::Malformed, Looks::Noise),
+            Stage::Answering(_) | Stage::Done => reject(RejectReason::Malformed, ApparentProtocol::Unknown),
             Stage::First | Stage::Hello(_) => {
                 self.bytes.extend_from_slice(input);
                 self.outside(policy)
             }
         };
-        if matches!(step, Step::Ready(_) | Step::Refused(_)) {
+        if matches!(progress, Progress::Ready(_) | Progress::Rejected(_)) {
             self.stage = Stage::Done;
         }
-        step
+        progress
     }
 
-    /// The answer to the hello, once [`Step::Answer`] was given; the bytes held so far are let go.
+    /// The answer to the hello, once [`Progress::Answer`] was given; the bytes held so far are let go.
     ///
     /// `flight_len` is the length of the encrypted record in it, `share` a key share of X25519 that nobody has had, `fill` the
     /// source of random bytes.
@@ -244,7 +244,7 @@ impl Acceptor {
         ))
     }
 
-    fn outside(&mut self, policy: &Policy<'_>) -> Step {
+    fn outside(&mut self, policy: &Policy<'_>) -> Progress {
         if matches!(self.stage, Stage::First) {
             match client_hello::recognise(&self.bytes) {
                 Start::Tls {
@@ -253,35 +253,37 @@ impl Acceptor {
                     self.bytes.reserve_exact(total.saturating_sub(self.bytes.len()));
                     self.stage = Stage::Hello(total);
                 }
-                Start::Tls { record_len: None } => return refuse(Why::Malformed, Looks::Tls),
+                Start::Tls { record_len: None } => {
+                    return reject(RejectReason::Malformed, ApparentProtocol::Tls);
+                }
                 Start::Other if looks_like_http(&self.bytes) => {
-                    return refuse(Why::Malformed, Looks::Http);
+                    return reject(RejectReason::Malformed, ApparentProtocol::Http);
                 }
                 // A header in one piece may still be told by its user.
                 Start::Other if policy.only_tls && self.wanted() > 0 => {
-                    return refuse(Why::Malformed, Looks::Noise);
+                    return reject(RejectReason::Malformed, ApparentProtocol::Unknown);
                 }
                 Start::Other | Start::Short => {}
             }
         }
         if matches!(self.stage, Stage::Hello(_)) && !client_hello::may_be_ours(&self.bytes) {
-            return refuse(Why::Malformed, Looks::Tls);
+            return reject(RejectReason::Malformed, ApparentProtocol::Tls);
         }
         if self.wanted() > 0 {
-            return Step::NeedMore;
+            return Progress::NeedMore;
         }
         if matches!(self.stage, Stage::Hello(_)) {
             return self.hello(policy);
         }
         match self.bytes.first_chunk() {
             Some(header) => bare_header(header, policy),
-            None => Step::NeedMore,
+            None => Progress::NeedMore,
         }
     }
 
-    fn hello(&mut self, policy: &Policy<'_>) -> Step {
+    fn hello(&mut self, policy: &Policy<'_>) -> Progress {
         let Some(hello) = ClientHello::parse(&self.bytes) else {
-            return refuse(Why::Malformed, Looks::Tls);
+            return reject(RejectReason::Malformed, ApparentProtocol::Tls);
         };
         // Every secret is tried, so that the time taken does not tell which one fitted.
         let found = policy
@@ -293,29 +295,29 @@ impl Acceptor {
                 found.or(verified.map(|verified| (user, verified)))
             });
         let Some((user, verified)) = found else {
-            return refuse(Why::BadSecret, Looks::Tls);
+            return reject(RejectReason::BadSecret, ApparentProtocol::Tls);
         };
         if !policy.modes.ee {
-            return refuse_user(user, Why::ModeDisabled, Looks::Tls);
+            return reject_user(user, RejectReason::ModeDisabled, ApparentProtocol::Tls);
         }
         if let Some(expected) = policy.front_domain
             && !hello
                 .server_name
                 .is_some_and(|name| name.eq_ignore_ascii_case(expected))
         {
-            return refuse_user(user, Why::BadServerName, Looks::Tls);
+            return reject_user(user, RejectReason::BadServerName, ApparentProtocol::Tls);
         }
         if let Err(offset) = policy.clock.judge(verified.time) {
-            return refuse_user(user, Why::ClockSkew(offset), Looks::Tls);
+            return reject_user(user, RejectReason::ClockSkew(offset), ApparentProtocol::Tls);
         }
         self.stage = Stage::Answering(user);
-        Step::Answer {
+        Progress::Answer {
             user,
             replay_key: verified.replay_key,
         }
     }
 
-    fn inside(&mut self, input: &mut [u8], policy: &Policy<'_>) -> Step {
+    fn inside(&mut self, input: &mut [u8], policy: &Policy<'_>) -> Progress {
         let Stage::Inside {
             user,
             header,
@@ -323,10 +325,10 @@ impl Acceptor {
             records,
         } = &mut self.stage
         else {
-            return refuse(Why::Malformed, Looks::Tls);
+            return reject(RejectReason::Malformed, ApparentProtocol::Tls);
         };
         let Ok(payload) = records.unwrap_in_place(input) else {
-            return refuse_user(*user, Why::Malformed, Looks::Tls);
+            return reject_user(*user, RejectReason::Malformed, ApparentProtocol::Tls);
         };
         for (to, from) in header
             .iter_mut()
@@ -337,7 +339,7 @@ impl Acceptor {
             *len = len.saturating_add(1);
         }
         if *len < HEADER_LEN {
-            return Step::NeedMore;
+            return Progress::NeedMore;
         }
         let init = policy
             .secrets
@@ -345,9 +347,9 @@ impl Acceptor {
             .and_then(|secret| ClientInit::parse(header, secret));
         match init {
             Some(init) if init.tag == Tag::Padded => {
-                Step::Ready(opening(*user, Mode::Ee, init, Some(*records)))
+                Progress::Ready(handshake(*user, Mode::Ee, init, Some(*records)))
             }
-            _ => refuse_user(*user, Why::BadTag, Looks::Tls),
+            _ => reject_user(*user, RejectReason::BadTag, ApparentProtocol::Tls),
         }
     }
 }
@@ -369,11 +371,11 @@ impl Clock {
     }
 }
 
-fn bare_header(header: &[u8; HEADER_LEN], policy: &Policy<'_>) -> Step {
+fn bare_header(header: &[u8; HEADER_LEN], policy: &Policy<'_>) -> Progress {
     let mut inits = policy.secrets.iter().enumerate();
     let found = inits.find_map(|(user, secret)| Some((user, ClientInit::parse(header, secret)?)));
     let Some((user, init)) = found else {
-        return refuse(Why::BadSecret, Looks::Noise);
+        return reject(RejectReason::BadSecret, ApparentProtocol::Unknown);
     };
     let mode = if init.tag == Tag::Padded {
         Mode::Dd
@@ -381,12 +383,12 @@ fn bare_header(header: &[u8; HEADER_LEN], policy: &Policy<'_>) -> Step {
         Mode::Plain
     };
     if !policy.modes.allow(mode) {
-        return refuse_user(user, Why::ModeDisabled, Looks::Noise);
+        return reject_user(user, RejectReason::ModeDisabled, ApparentProtocol::Unknown);
     }
-    Step::Ready(opening(user, mode, init, None))
+    Progress::Ready(handshake(user, mode, init, None))
 }
 
-fn opening(user: usize, mode: Mode, init: ClientInit, records: Option<Unwrapper>) -> Box<Opening> {
+fn handshake(user: usize, mode: Mode, init: ClientInit, records: Option<Unwrapper>) -> Box<Handshake> {
     let ClientInit {
         tag,
         dc,
@@ -394,7 +396,7 @@ fn opening(user: usize, mode: Mode, init: ClientInit, records: Option<Unwrapper>
         down,
         replay_key,
     } = init;
-    Box::new(Opening {
+    Box::new(Handshake {
         user,
         mode,
         tag,
@@ -415,18 +417,18 @@ fn looks_like_http(bytes: &[u8]) -> bool {
     .any(|method| bytes.starts_with(*method))
 }
 
-fn refuse(why: Why, looks: Looks) -> Step {
-    Step::Refused(Refusal {
-        why,
-        looks,
+fn reject(reason: RejectReason, protocol: ApparentProtocol) -> Progress {
+    Progress::Rejected(Rejection {
+        reason,
+        protocol,
         user: None,
     })
 }
 
-fn refuse_user(user: usize, why: Why, looks: Looks) -> Step {
-    Step::Refused(Refusal {
-        why,
-        looks,
+fn reject_user(user: usize, reason: RejectReason, protocol: ApparentProtocol) -> Progress {
+    Progress::Rejected(Rejection {
+        reason,
+        protocol,
         user: Some(user),
     })
 }

@@ -1,7 +1,7 @@
 //! The client's side of a connection: to a data centre, or to a proxy in any of the three modes.
 //!
-//! The order of calls: send [`Opening::first`], read exactly [`Opening::wanted`] bytes at a time into
-//! [`Opening::handle_input`] until nothing is wanted, then [`Opening::finish`]. Only fake TLS wants anything; otherwise the
+//! The order of calls: send [`ClientHandshake::first`], read exactly [`ClientHandshake::wanted`] bytes at a time into
+//! [`ClientHandshake::handle_input`] until nothing is wanted, then [`ClientHandshake::finish`]. Only fake TLS wants anything; otherwise the
 //! [`Channel`] is there at once, and its header goes out together with the first message. From then on the channel turns
 //! messages into bytes and bytes into frames.
 //!
@@ -26,18 +26,18 @@ use header::ProxyInit;
 
 /// A connection that begins.
 #[derive(Debug)]
-pub struct Opening {
+pub struct ClientHandshake {
     hello: Vec<u8>,
     answer: Option<Answer>,
     channel: Channel,
 }
 
-impl Opening {
+impl ClientHandshake {
     /// To a data centre itself. `fill` is the source of random bytes.
     #[must_use]
-    pub fn direct(tag: Tag, dc: i16, fill: &mut dyn FnMut(&mut [u8])) -> Opening {
+    pub fn direct(tag: Tag, dc: i16, fill: &mut dyn FnMut(&mut [u8])) -> ClientHandshake {
         let init = DcInit::new(tag, dc, fill);
-        Opening::bare(Channel::bare(tag, &init.header, init.up, &init.down))
+        ClientHandshake::bare(Channel::bare(tag, &init.header, init.up, &init.down))
     }
 
     /// To a proxy, as its secret says: plain (with the intermediate transport), padded, or fake TLS at the unix time `now`.
@@ -48,25 +48,25 @@ impl Opening {
         shares: Shares,
         now: u32,
         fill: &mut dyn FnMut(&mut [u8]),
-    ) -> Opening {
+    ) -> ClientHandshake {
         let tag = match secret.form {
             Form::Plain => Tag::Intermediate,
             Form::Dd | Form::Ee(_) => Tag::Padded,
         };
         let init = ProxyInit::new(tag, dc, &secret.key, fill);
         let Form::Ee(domain) = &secret.form else {
-            return Opening::bare(Channel::bare(tag, &init.header, init.up, &init.down));
+            return ClientHandshake::bare(Channel::bare(tag, &init.header, init.up, &init.down));
         };
         let hello = hello::client_hello(&secret.key, domain, shares, now, fill);
-        Opening {
+        ClientHandshake {
             answer: Some(Answer::new(&secret.key, &hello)),
             channel: Channel::in_records(tag, &init.header, init.up, &init.down),
             hello,
         }
     }
 
-    fn bare(channel: Channel) -> Opening {
-        Opening {
+    fn bare(channel: Channel) -> ClientHandshake {
+        ClientHandshake {
             hello: Vec::new(),
             answer: None,
             channel,
@@ -85,7 +85,7 @@ impl Opening {
         self.answer.as_ref().map_or(0, Answer::wanted)
     }
 
-    /// Takes what was read; at most [`Opening::wanted`] bytes.
+    /// Takes what was read; at most [`ClientHandshake::wanted`] bytes.
     ///
     /// # Errors
     /// When nobody who knows the secret has sent this.

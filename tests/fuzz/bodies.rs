@@ -11,7 +11,7 @@ use mtrelay_test_support::Value as Strict;
 use mtrelay_test_support::faketls::sign;
 use mtrelay_test_support::obfuscated2::{Tag as AnyTag, seal};
 use wire::Modes;
-use wire::accept::{Acceptor, Clock, Policy, Step};
+use wire::accept::{Acceptor, Clock, Policy, Progress};
 use wire::faketls::client_hello::ClientHello;
 use wire::faketls::flight::Flight;
 use wire::faketls::record::Unwrapper;
@@ -151,14 +151,14 @@ fn accepted(bytes: &[u8], at_once: usize) -> String {
         let mut input = bytes[at..end].to_vec();
         at = end;
         match acceptor.handle_input(&mut input, &policy) {
-            Step::NeedMore => {}
-            Step::Answer { user, .. } => {
+            Progress::NeedMore => {}
+            Progress::Answer { user, .. } => {
                 let answer = acceptor.answer(&policy, 1500, &[7; 32], &mut filler());
                 assert!(answer.is_some_and(|answer| answer.len() > 1500));
                 said = format!("answered {user} at {at}, ");
             }
-            Step::Ready(opening) => return format!("Ready {:?} {said}{at}", opening.mode),
-            Step::Refused(refusal) => return format!("{refusal:?} {said}"),
+            Progress::Ready(opening) => return format!("Ready {:?} {said}{at}", opening.mode),
+            Progress::Rejected(rejection) => return format!("{rejection:?} {said}"),
         }
     }
     format!("more {said}")

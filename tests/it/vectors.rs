@@ -10,7 +10,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use wire::accept::{Acceptor, Clock, Looks, Opening, Policy, Refusal, Step, Why};
+use wire::accept::{Acceptor, ApparentProtocol, Clock, Handshake, Policy, Progress, RejectReason, Rejection};
 use wire::cipher::{Stream, StreamKey};
 use wire::faketls::client_hello::ClientHello;
 use wire::faketls::{server_hello, x25519};
@@ -139,9 +139,9 @@ impl Vector {
 #[derive(Debug)]
 enum Outcome {
     Incomplete,
-    Refused(Refusal),
+    Refused(Rejection),
     Answered(wire::obfuscated2::ReplayKey),
-    Ready(Box<Opening>),
+    Ready(Box<Handshake>),
 }
 
 impl Outcome {
@@ -153,13 +153,13 @@ impl Outcome {
                 "unknown_dc"
             }
             Outcome::Ready(_) => "ready",
-            Outcome::Refused(refusal) => match refusal.why {
-                Why::BadSecret => "bad_secret",
-                Why::BadTag => "bad_tag",
-                Why::ClockSkew(_) => "clock_skew",
-                Why::Malformed => "malformed",
-                Why::ModeDisabled => "mode_disabled",
-                Why::BadServerName => "bad_sni",
+            Outcome::Refused(rejection) => match rejection.reason {
+                RejectReason::BadSecret => "bad_secret",
+                RejectReason::BadTag => "bad_tag",
+                RejectReason::ClockSkew(_) => "clock_skew",
+                RejectReason::Malformed => "malformed",
+                RejectReason::ModeDisabled => "mode_disabled",
+                RejectReason::BadServerName => "bad_sni",
             },
         }
     }
@@ -173,10 +173,10 @@ fn feed(acceptor: &mut Acceptor, bytes: &mut &[u8], piece: usize, policy: &Polic
         let (now, later) = bytes.split_at(wanted.min(piece).min(bytes.len()));
         *bytes = later;
         match acceptor.handle_input(&mut now.to_vec(), policy) {
-            Step::NeedMore => {}
-            Step::Answer { replay_key, .. } => return Outcome::Answered(replay_key),
-            Step::Ready(opening) => return Outcome::Ready(opening),
-            Step::Refused(refusal) => return Outcome::Refused(refusal),
+            Progress::NeedMore => {}
+            Progress::Answer { replay_key, .. } => return Outcome::Answered(replay_key),
+            Progress::Ready(opening) => return Outcome::Ready(opening),
+            Progress::Rejected(rejection) => return Outcome::Refused(rejection),
         }
     }
     Outcome::Incomplete
@@ -346,16 +346,16 @@ fn check_client_hello(vector: &Vector) {
             let outcome = feed(&mut acceptor, &mut rest, piece, policy);
             assert_eq!(outcome.word(), expect, "{name} in pieces of {piece}");
             match outcome {
-                Outcome::Refused(Refusal {
-                    why: Why::ClockSkew(offset),
+                Outcome::Refused(Rejection {
+                    reason: RejectReason::ClockSkew(offset),
                     ..
                 }) => {
                     assert_eq!(offset, vector.number("time") - vector.number("now"), "{name}");
                 }
-                Outcome::Refused(Refusal { why, looks, .. }) => {
+                Outcome::Refused(Rejection { reason, protocol, .. }) => {
                     // A stranger's hello goes to the front, so it has to be known as one.
-                    let tls = matches!(why, Why::ModeDisabled | Why::BadServerName);
-                    assert!(!tls || looks == Looks::Tls, "{name}: {looks:?}");
+                    let tls = matches!(reason, RejectReason::ModeDisabled | RejectReason::BadServerName);
+                    assert!(!tls || protocol == ApparentProtocol::Tls, "{name}: {protocol:?}");
                 }
                 Outcome::Answered(key) => {
                     assert!(rest.is_empty(), "{name}: {} bytes left", rest.len());

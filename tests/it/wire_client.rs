@@ -8,7 +8,7 @@ use mtrelay_test_support::rng::Rng;
 use mtrelay_test_support::{FakeDc, RelayConfig, Script};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use wire::client::{Frame, Opening, Shares};
+use wire::client::{ClientHandshake, Frame, Shares};
 use wire::secret::{Form, Secret, Written};
 
 const NONCE: [u8; 16] = *b"sixteen at once!";
@@ -19,7 +19,7 @@ fn random(seed: u64) -> impl FnMut(&mut [u8]) {
 }
 
 /// Opens a connection, sends one message and gives the first frame that comes.
-fn ask(addr: SocketAddr, mut opening: Opening, message: &[u8]) -> Frame {
+fn ask(addr: SocketAddr, mut opening: ClientHandshake, message: &[u8]) -> Frame {
     let mut socket = TcpStream::connect(addr).expect("it listens");
     socket
         .set_read_timeout(Some(patience()))
@@ -63,7 +63,7 @@ fn asks_a_data_centre_through_the_relay_in_every_mode() {
     let relay = start(&RelayConfig::simple(SECRET, dc.addr()).modes("plain dd ee"));
     for (at, secret) in (0..).zip(secrets()) {
         for (seed, shares) in [(at, Shares::Hybrid), (at + 10, Shares::Classic)] {
-            let opening = Opening::proxy(&secret, -2, shares, unix_time(), &mut random(seed));
+            let opening = ClientHandshake::proxy(&secret, -2, shares, unix_time(), &mut random(seed));
             let Frame::Message(answer) = ask(relay.addr(), opening, &question()) else {
                 panic!("no message with {secret:?}");
             };
@@ -82,8 +82,11 @@ fn asks_a_data_centre_directly_and_hears_its_errors() {
     use wire::obfuscated2::Tag;
     for tag in [Tag::Abridged, Tag::Intermediate, Tag::Padded] {
         let dc = FakeDc::start(Script::ResPq);
-        let Frame::Message(answer) = ask(dc.addr(), Opening::direct(tag, 4, &mut random(3)), &question())
-        else {
+        let Frame::Message(answer) = ask(
+            dc.addr(),
+            ClientHandshake::direct(tag, 4, &mut random(3)),
+            &question(),
+        ) else {
             panic!("no message in {tag:?}");
         };
         assert_eq!(ResPq::parse(&answer).expect("resPQ").nonce, NONCE);
@@ -91,7 +94,11 @@ fn asks_a_data_centre_directly_and_hears_its_errors() {
         assert_eq!((header.dc, header.violation), (4, None));
 
         let dc = FakeDc::start(Script::TransportError(-404));
-        let frame = ask(dc.addr(), Opening::direct(tag, 4, &mut random(4)), &question());
+        let frame = ask(
+            dc.addr(),
+            ClientHandshake::direct(tag, 4, &mut random(4)),
+            &question(),
+        );
         assert_eq!(frame, Frame::Error(-404), "{tag:?}");
     }
 }
@@ -101,7 +108,7 @@ fn no_header_has_a_forbidden_start_and_each_is_read_back() {
     let [plain, dd, _] = secrets();
     for seed in 0..2000 {
         for (secret, tag) in [(&plain, Tag::INTERMEDIATE), (&dd, Tag::PADDED)] {
-            let opening = Opening::proxy(secret, 203, Shares::Hybrid, 0, &mut random(seed));
+            let opening = ClientHandshake::proxy(secret, 203, Shares::Hybrid, 0, &mut random(seed));
             let mut sent = Vec::new();
             let mut channel = opening.finish().expect("open at once");
             channel.send(&question(), &mut random(seed), &mut sent);

@@ -1,12 +1,12 @@
 //! Which address is tried when: RFC 8305 (happy eyeballs) without sockets, clock or randomness of its own.
 //!
 //! [`Race`] is one dialing: several addresses, the next one begun 250 ms after the last or at once when one fails, and
-//! the first that connects wins. [`Rounds`] is what a session remembers from one dialing to the next.
+//! the first that connects wins. [`RetrySchedule`] is what a session remembers from one dialing to the next.
 //!
 //! Promise: a race has at most one winner, ends every attempt that it began, and never asks to wait for the past.
 
 use super::PreferIpv6;
-use super::health::{Health, Standing, jittered};
+use super::health::{Health, HealthState, jittered};
 use crate::close::ConnectFailure;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub enum Action {
     /// Begin to connect, then report [`Race::handle_connected`] or [`Race::handle_failed`].
     Start(SocketAddr),
     /// Close this one.
-    End(SocketAddr, End),
+    End(SocketAddr, EndReason),
     /// Wait for an event, or for this moment.
     Wait(Option<Instant>),
     /// It is over, and this one has won.
@@ -38,7 +38,7 @@ pub enum Action {
 
 /// Why an attempt is closed that neither failed nor won.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum EndReason {
     /// It took longer than one attempt may: it failed.
     TimedOut,
     /// One that was begun later has won.
@@ -107,15 +107,17 @@ impl Race {
     pub fn poll_action(&mut self, now: Instant) -> Action {
         if let Some((winner, begun)) = self.winner {
             return match self.running.pop() {
-                Some(attempt) if attempt.started < begun => Action::End(attempt.address, End::Overtaken),
-                Some(attempt) => Action::End(attempt.address, End::Unneeded),
+                Some(attempt) if attempt.started < begun => {
+                    Action::End(attempt.address, EndReason::Overtaken)
+                }
+                Some(attempt) => Action::End(attempt.address, EndReason::Unneeded),
                 None => Action::Done(Some(winner)),
             };
         }
         let late = |attempt: &Attempt| attempt.deadline.is_some_and(|deadline| deadline <= now);
         if let Some(at) = self.running.iter().position(late) {
             self.failed_since = true;
-            return Action::End(self.running.remove(at).address, End::TimedOut);
+            return Action::End(self.running.remove(at).address, EndReason::TimedOut);
         }
         let next_start = self.next_start(now);
         if next_start.is_some_and(|at| at <= now)
@@ -186,8 +188,8 @@ pub fn allowed(address: SocketAddr, prefer: PreferIpv6) -> bool {
     prefer != PreferIpv6::Never || address.is_ipv4()
 }
 
-/// The order in which addresses are tried: by [`Standing`]; among equals the fastest first and IPv6 before IPv4,
-/// families taking turns (RFC 8305, 4). If IPv6 is always preferred, all of it that is not in trouble comes first.
+/// The order in which addresses are tried: by [`HealthState`]; among equals the fastest first and IPv6 before IPv4,
+/// families taking trials (RFC 8305, 4). If IPv6 is always preferred, all of it that is not in trouble comes first.
 #[must_use]
 pub fn order(addresses: &[SocketAddr], health: &Health, prefer: PreferIpv6, now: Instant) -> Vec<SocketAddr> {
     let mut keyed = Vec::with_capacity(addresses.len());
@@ -195,15 +197,11 @@ pub fn order(addresses: &[SocketAddr], health: &Health, prefer: PreferIpv6, now:
         if !allowed(address, prefer) || addresses[..at].contains(&address) {
             continue;
         }
-        let standing = health.standing(address, now);
+        let state = health.state(address, now);
         let family = address.is_ipv4();
         // What the owner prefers is no reason to wait for it in every session when it does not work.
         let always = prefer == PreferIpv6::Always;
-        let group = (
-            always && standing >= Standing::Unproven,
-            always && family,
-            standing,
-        );
+        let group = (always && state >= HealthState::Probation, always && family, state);
         let key = (group, health.weight(address, now), family, address);
         keyed.push(key);
     }
@@ -215,7 +213,7 @@ pub fn order(addresses: &[SocketAddr], health: &Health, prefer: PreferIpv6, now:
         .collect()
 }
 
-/// Families take turns, the first one's family first.
+/// Families take trials, the first one's family first.
 fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> impl Iterator<Item = SocketAddr> {
     let mut addresses = addresses.peekable();
     let ipv4_first = addresses.peek().is_some_and(SocketAddr::is_ipv4);
@@ -235,10 +233,10 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> impl Iterator<Item
 
 /// What a session does next about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextDial {
     /// Dial, after this long.
     Dial {
-        /// Zero until all addresses have had their turn.
+        /// Zero until all addresses have had their trial.
         after: Duration,
     },
     /// Nothing: every address refused.
@@ -248,7 +246,7 @@ pub enum Next {
 }
 
 #[derive(Clone, Copy)]
-struct Turn {
+struct Trial {
     address: SocketAddr,
     in_this_round: bool,
     refused: bool,
@@ -257,61 +255,61 @@ struct Turn {
 
 /// What a session has tried so far: the next address at once, a wait only after a round over all of them, and an end.
 ///
-/// Before each dialing ask [`Rounds::poll_next`], give [`Rounds::tried`] to the [`Race`], and report what becomes of
-/// its attempts. Each dialing brings at least one address's turn, so that it cannot go on for ever.
+/// Before each dialing ask [`RetrySchedule::poll_next`], give [`RetrySchedule::tried`] to the [`Race`], and report what becomes of
+/// its attempts. Each dialing brings at least one address's trial, so that it cannot go on for ever.
 #[derive(Default)]
-pub struct Rounds {
-    turns: Vec<Turn>,
+pub struct RetrySchedule {
+    trials: Vec<Trial>,
     round: usize,
     served: bool,
 }
 
-impl Rounds {
+impl RetrySchedule {
     /// What is next. `addresses` are those that may be used.
-    pub fn poll_next(&mut self, addresses: &[SocketAddr], random: u32) -> Next {
-        let turns = |done: fn(&Turn) -> bool| {
+    pub fn poll_next(&mut self, addresses: &[SocketAddr], random: u32) -> NextDial {
+        let trials = |done: fn(&Trial) -> bool| {
             addresses.iter().all(|address| {
-                self.turns
+                self.trials
                     .iter()
-                    .any(|turn| turn.address == *address && done(turn))
+                    .any(|trial| trial.address == *address && done(trial))
             })
         };
-        if turns(|turn| turn.in_this_round) {
-            if turns(|turn| turn.refused) {
-                return Next::Refused;
+        if trials(|trial| trial.in_this_round) {
+            if trials(|trial| trial.refused) {
+                return NextDial::Refused;
             }
             let Some(&backoff) = BACKOFF.get(self.round) else {
-                return Next::Exhausted;
+                return NextDial::Exhausted;
             };
             self.next_round();
-            return Next::Dial {
+            return NextDial::Dial {
                 after: jittered(backoff, random),
             };
         }
         if self.round > BACKOFF.len() {
-            return Next::Exhausted;
+            return NextDial::Exhausted;
         }
-        Next::Dial {
+        NextDial::Dial {
             after: Duration::ZERO,
         }
     }
 
-    /// The addresses that had their turn in this round.
+    /// The addresses that had their trial in this round.
     #[must_use]
     pub fn tried(&self) -> Vec<SocketAddr> {
-        let turns = self.turns.iter().filter(|turn| turn.in_this_round);
-        turns.map(|turn| turn.address).collect()
+        let trials = self.trials.iter().filter(|trial| trial.in_this_round);
+        trials.map(|trial| trial.address).collect()
     }
 
     /// The session was given a connection to this address.
     pub fn handle_connected(&mut self, address: SocketAddr) {
         self.served = true;
-        if self.turn(address).in_this_round {
+        if self.trial(address).in_this_round {
             // It won although it came last: that is the next round, and the race has waited enough.
             self.next_round();
         }
-        let turn = self.turn(address);
-        (turn.in_this_round, turn.refused, turn.connected) = (true, false, true);
+        let trial = self.trial(address);
+        (trial.in_this_round, trial.refused, trial.connected) = (true, false, true);
     }
 
     /// The session was given a connection that had been made before it was needed. Such a one may be stale, which says
@@ -322,14 +320,14 @@ impl Rounds {
 
     /// An attempt at this address failed.
     pub fn handle_failed(&mut self, address: SocketAddr, kind: ConnectFailure) {
-        let turn = self.turn(address);
-        (turn.in_this_round, turn.refused) = (true, kind == ConnectFailure::Refused);
+        let trial = self.trial(address);
+        (trial.in_this_round, trial.refused) = (true, kind == ConnectFailure::Refused);
     }
 
     /// Whether this is a session's first attempt.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        !self.served && self.turns.is_empty()
+        !self.served && self.trials.is_empty()
     }
 
     /// Whether there is an address to which this session has not been connected yet: one that might answer where another
@@ -338,31 +336,31 @@ impl Rounds {
     pub fn has_other(&self, addresses: &[SocketAddr]) -> bool {
         addresses.iter().any(|address| {
             !self
-                .turns
+                .trials
                 .iter()
-                .any(|turn| turn.address == *address && turn.connected)
+                .any(|trial| trial.address == *address && trial.connected)
         })
     }
 
     fn next_round(&mut self) {
         self.round += 1;
-        for turn in &mut self.turns {
-            turn.in_this_round = false;
+        for trial in &mut self.trials {
+            trial.in_this_round = false;
         }
     }
 
-    fn turn(&mut self, address: SocketAddr) -> &mut Turn {
-        let known = self.turns.iter().position(|turn| turn.address == address);
+    fn trial(&mut self, address: SocketAddr) -> &mut Trial {
+        let known = self.trials.iter().position(|trial| trial.address == address);
         let at = known.unwrap_or_else(|| {
-            self.turns.push(Turn {
+            self.trials.push(Trial {
                 address,
                 in_this_round: false,
                 refused: false,
                 connected: false,
             });
-            self.turns.len() - 1
+            self.trials.len() - 1
         });
-        &mut self.turns[at]
+        &mut self.trials[at]
     }
 }
 

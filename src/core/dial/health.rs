@@ -1,14 +1,14 @@
 //! What is remembered of each address, so that no two sessions pay for the same bad one.
 //!
-//! An address in trouble cools down: other addresses go before it, first for about 2 s and, if it is still in trouble
-//! after that, for twice as long each time, up to 5 min. Everything that happens during one cool-down is one trouble,
+//! An address in failure cools down: other addresses go before it, first for about 2 s and, if it is still in failure
+//! after that, for twice as long each time, up to 5 min. Everything that happens during one cool-down is one failure,
 //! however many sessions it hits. When the cool-down is over the address may prove itself ([`Health::poll_probe`]); until
 //! it has, it stays behind those that are known to work and those that nobody has tried.
 //!
 //! An address that accepts connections and then does not answer is not healed by accepting another one: only an answer
 //! does that ([`Health::handle_answered`]).
 //!
-//! Promise: at most `CAPACITY` addresses are remembered, and nothing here waits, asks a clock or draws a number.
+//! Promise: at most `MAX_RECORDS` addresses are remembered, and nothing here waits, asks a clock or draws a number.
 
 use crate::close::ConnectFailure;
 use std::collections::VecDeque;
@@ -16,29 +16,29 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// 256 records × 104 bytes = 26 KiB. The built-in table has about twenty addresses; the fronted site adds its own.
-const CAPACITY: usize = 256;
+const MAX_RECORDS: usize = 256;
 /// Turns that are kept for whoever tells of them: one a moment for each address in use, and room to spare.
-const TURNS: usize = 64;
-const FIRST_COOL_DOWN: Duration = Duration::from_secs(2);
-const LONGEST_COOL_DOWN: Duration = Duration::from_secs(300);
+const MAX_CHANGES: usize = 64;
+const INITIAL_COOL_DOWN: Duration = Duration::from_secs(2);
+const MAX_COOL_DOWN: Duration = Duration::from_secs(300);
 
 /// What is wrong with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum AddressFailure {
     /// An attempt to connect failed.
-    Failed(ConnectFailure),
+    Connect(ConnectFailure),
     /// Another address was begun later and connected earlier.
     Overtaken,
     /// It accepted a connection, and then was silent or closed without an answer.
     Unanswered,
 }
 
-impl Trouble {
+impl AddressFailure {
     /// For the log.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Failed(kind) => kind.name(),
+            Self::Connect(kind) => kind.name(),
             Self::Overtaken => "overtaken",
             Self::Unanswered => "unanswered",
         }
@@ -48,7 +48,7 @@ impl Trouble {
     #[must_use]
     pub const fn as_failure(self) -> ConnectFailure {
         match self {
-            Self::Failed(kind) => kind,
+            Self::Connect(kind) => kind,
             Self::Overtaken | Self::Unanswered => ConnectFailure::Timeout,
         }
     }
@@ -56,36 +56,36 @@ impl Trouble {
 
 /// Where an address stands among others: the smaller, the earlier it is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum HealthState {
     /// It worked last time.
     Healthy,
     /// Nothing is known.
     Untried,
-    /// It was in trouble, has cooled down and has not proven itself yet.
-    Unproven,
-    /// It is in trouble.
+    /// It was in failure, has cooled down and has not proven itself yet.
+    Probation,
+    /// It is in failure.
     Cooling,
 }
 
 /// What an address has come to, for whoever tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct HealthChange {
     /// Which.
     pub address: SocketAddr,
     /// What is wrong; `None`: it works.
-    pub trouble: Option<Trouble>,
+    pub failure: Option<AddressFailure>,
 }
 
 /// What is known of one address, for the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Where it stands. The statistics call both `Unproven` and `Cooling` cooling.
-    pub standing: Standing,
+pub struct AddressHealth {
+    /// Where it stands. The statistics call both `Probation` and `Cooling` cooling.
+    pub state: HealthState,
     /// How long connecting takes, smoothed.
     pub rtt: Option<Duration>,
     /// Troubles since it worked last.
     pub failures: u32,
-    /// The latest trouble, even if it works again.
+    /// The latest failure, even if it works again.
     pub last_error: Option<ConnectFailure>,
     /// While cooling: what is left of it.
     pub retry_in: Option<Duration>,
@@ -96,24 +96,24 @@ pub struct Report {
 struct Record {
     address: SocketAddr,
     srtt: Option<Duration>,
-    /// Not zero: in trouble.
+    /// Not zero: in failure.
     failures: u32,
     /// How many cool-downs in a row.
     cool_downs: u32,
     cool_until: Instant,
-    last: Option<Trouble>,
+    last: Option<AddressFailure>,
     /// The last time that anything was noted.
     noted: Instant,
 }
 
 impl Record {
-    fn standing(&self, now: Instant) -> Standing {
+    fn state(&self, now: Instant) -> HealthState {
         if self.failures == 0 {
-            Standing::Healthy
+            HealthState::Healthy
         } else if self.cool_until > now {
-            Standing::Cooling
+            HealthState::Cooling
         } else {
-            Standing::Unproven
+            HealthState::Probation
         }
     }
 
@@ -123,8 +123,8 @@ impl Record {
 
     /// The next cool-down, a little shorter than the doubling says, so that not everything is tried again at once.
     fn cool(&mut self, now: Instant, random: u32) {
-        let doubled = FIRST_COOL_DOWN.saturating_mul(1 << self.cool_downs.min(16));
-        let span = jittered(doubled.min(LONGEST_COOL_DOWN), random);
+        let doubled = INITIAL_COOL_DOWN.saturating_mul(1 << self.cool_downs.min(16));
+        let span = jittered(doubled.min(MAX_COOL_DOWN), random);
         self.cool_downs = self.cool_downs.saturating_add(1);
         self.cool_until = now.checked_add(span).unwrap_or(now);
     }
@@ -137,12 +137,12 @@ pub(super) fn jittered(longest: Duration, random: u32) -> Duration {
 
 /// What is remembered of all addresses.
 ///
-/// `handle_*` take in what happened. [`super::attempts::Race`] asks for the [`Standing`]s, and whoever drives it asks
+/// `handle_*` take in what happened. [`super::attempts::Race`] asks for the [`HealthState`]s, and whoever drives it asks
 /// [`Health::poll_probe`] when a session has got its connection.
 #[derive(Default)]
 pub struct Health {
     records: Vec<Record>,
-    turns: VecDeque<Turn>,
+    changes: VecDeque<HealthChange>,
     /// Apart from the records, which are forgotten sooner: a count for each address that has one.
     dc_timeouts: Vec<(SocketAddr, u64)>,
 }
@@ -156,9 +156,9 @@ impl Health {
             Some(srtt) => srtt - srtt / 8 + rtt / 8,
             None => rtt,
         });
-        if record.last != Some(Trouble::Unanswered) {
+        if record.last != Some(AddressFailure::Unanswered) {
             record.heal();
-            self.turn(address, None);
+            self.note_change(address, None);
         }
     }
 
@@ -166,43 +166,53 @@ impl Health {
     pub fn handle_answered(&mut self, address: SocketAddr, now: Instant) {
         if self.find(address).is_some() {
             self.note(address, now).heal();
-            self.turn(address, None);
+            self.note_change(address, None);
         }
     }
 
     /// Something went wrong.
-    pub fn handle_trouble(&mut self, address: SocketAddr, trouble: Trouble, now: Instant, random: u32) {
+    pub fn handle_failure(
+        &mut self,
+        address: SocketAddr,
+        failure: AddressFailure,
+        now: Instant,
+        random: u32,
+    ) {
         let record = self.note(address, now);
-        if record.standing(now) != Standing::Cooling {
+        if record.state(now) != HealthState::Cooling {
             record.cool(now, random);
         }
         // Being slow besides is no news, and must not hide that only an answer can heal it.
-        if record.failures == 0 || trouble != Trouble::Overtaken {
-            record.last = Some(trouble);
+        if record.failures == 0 || failure != AddressFailure::Overtaken {
+            record.last = Some(failure);
         }
         record.failures = record.failures.saturating_add(1);
-        if trouble != Trouble::Overtaken {
-            self.turn(address, Some(trouble));
+        if failure != AddressFailure::Overtaken {
+            self.note_change(address, Some(failure));
         }
     }
 
     /// What addresses have come to since this was last asked for: in their order.
-    pub fn take_turns(&mut self) -> impl Iterator<Item = Turn> + use<> {
-        std::mem::take(&mut self.turns).into_iter()
+    pub fn take_changes(&mut self) -> impl Iterator<Item = HealthChange> + use<> {
+        std::mem::take(&mut self.changes).into_iter()
     }
 
-    fn turn(&mut self, address: SocketAddr, trouble: Option<Trouble>) {
-        let mut latest = self.turns.iter().rev().filter(|turn| turn.address == address);
+    fn note_change(&mut self, address: SocketAddr, failure: Option<AddressFailure>) {
+        let mut latest = self
+            .changes
+            .iter()
+            .rev()
+            .filter(|change| change.address == address);
         if latest
             .next()
-            .is_some_and(|turn| turn.trouble.is_some() == trouble.is_some())
+            .is_some_and(|change| change.failure.is_some() == failure.is_some())
         {
             return;
         }
-        if self.turns.len() >= TURNS {
-            self.turns.pop_front();
+        if self.changes.len() >= MAX_CHANGES {
+            self.changes.pop_front();
         }
-        self.turns.push_back(Turn { address, trouble });
+        self.changes.push_back(HealthChange { address, failure });
     }
 
     /// A session has lost its connection to the address without a word.
@@ -210,7 +220,7 @@ impl Health {
         let known = self.dc_timeouts.iter().position(|count| count.0 == address);
         match known {
             Some(at) => self.dc_timeouts[at].1 = self.dc_timeouts[at].1.saturating_add(1),
-            None if self.dc_timeouts.len() < CAPACITY => self.dc_timeouts.push((address, 1)),
+            None if self.dc_timeouts.len() < MAX_RECORDS => self.dc_timeouts.push((address, 1)),
             None => {}
         }
     }
@@ -220,8 +230,8 @@ impl Health {
     pub fn poll_probe(&mut self, addresses: &[SocketAddr], now: Instant, random: u32) -> Option<SocketAddr> {
         let record = self.records.iter_mut().find(|record| {
             addresses.contains(&record.address)
-                && record.standing(now) == Standing::Unproven
-                && record.last != Some(Trouble::Unanswered)
+                && record.state(now) == HealthState::Probation
+                && record.last != Some(AddressFailure::Unanswered)
         })?;
         record.cool(now, random);
         Some(record.address)
@@ -241,23 +251,25 @@ impl Health {
 
     /// Where an address stands.
     #[must_use]
-    pub fn standing(&self, address: SocketAddr, now: Instant) -> Standing {
+    pub fn state(&self, address: SocketAddr, now: Instant) -> HealthState {
         self.find(address)
-            .map_or(Standing::Untried, |record| record.standing(now))
+            .map_or(HealthState::Untried, |record| record.state(now))
     }
 
     /// All that is known of an address.
     #[must_use]
-    pub fn report(&self, address: SocketAddr, now: Instant) -> Report {
+    pub fn report(&self, address: SocketAddr, now: Instant) -> AddressHealth {
         let record = self.find(address);
-        let standing = self.standing(address, now);
-        Report {
-            standing,
+        let state = self.state(address, now);
+        AddressHealth {
+            state,
             rtt: record.and_then(|record| record.srtt),
             failures: record.map_or(0, |record| record.failures),
-            last_error: record.and_then(|record| record.last).map(Trouble::as_failure),
+            last_error: record
+                .and_then(|record| record.last)
+                .map(AddressFailure::as_failure),
             retry_in: record
-                .filter(|_| standing == Standing::Cooling)
+                .filter(|_| state == HealthState::Cooling)
                 .map(|record| record.cool_until.saturating_duration_since(now)),
             dc_timeouts: self
                 .dc_timeouts
@@ -267,21 +279,21 @@ impl Health {
         }
     }
 
-    /// What orders addresses of the same standing: the smaller, the earlier.
+    /// What orders addresses of the same state: the smaller, the earlier.
     pub(super) fn weight(&self, address: SocketAddr, now: Instant) -> u32 {
         let millis = |span: Duration| u32::try_from(span.as_millis() as u64).unwrap_or(u32::MAX);
         match self.report(address, now) {
-            Report {
-                standing: Standing::Healthy,
+            AddressHealth {
+                state: HealthState::Healthy,
                 rtt,
                 ..
             } => rtt.map_or(0, millis),
             // Who learnt from one data centre that IPv6 leads nowhere need not learn it from the next one again.
-            Report {
-                standing: Standing::Untried,
+            AddressHealth {
+                state: HealthState::Untried,
                 ..
             } => self.in_doubt(address.is_ipv4()).into(),
-            Report { retry_in, .. } => retry_in.map_or(0, millis),
+            AddressHealth { retry_in, .. } => retry_in.map_or(0, millis),
         }
     }
 
@@ -303,7 +315,7 @@ impl Health {
     fn note(&mut self, address: SocketAddr, now: Instant) -> &mut Record {
         let known = self.records.iter().position(|record| record.address == address);
         let at = known.unwrap_or_else(|| {
-            if self.records.len() >= CAPACITY {
+            if self.records.len() >= MAX_RECORDS {
                 let oldest = (0..self.records.len()).min_by_key(|&at| self.records[at].noted);
                 self.records.swap_remove(oldest.expect("it is full"));
             }
@@ -329,7 +341,7 @@ mod tests {
     use super::*;
     use crate::sys::clock;
 
-    const REFUSED: Trouble = Trouble::Failed(ConnectFailure::Refused);
+    const REFUSED: AddressFailure = AddressFailure::Connect(ConnectFailure::Refused);
 
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, last], 443))
@@ -354,21 +366,21 @@ mod tests {
     fn cool_downs_double_up_to_five_minutes_and_one_success_ends_them() {
         let (mut health, mut now) = (Health::default(), clock::now());
         for expected in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
-            health.handle_trouble(address(1), REFUSED, now, 0);
+            health.handle_failure(address(1), REFUSED, now, 0);
             let report = health.report(address(1), now);
             assert_eq!(report.retry_in, Some(secs(expected)));
             now += secs(expected);
-            assert_eq!(health.standing(address(1), now), Standing::Unproven);
+            assert_eq!(health.state(address(1), now), HealthState::Probation);
         }
         assert_eq!(health.report(address(1), now).failures, 10);
         health.handle_connected(address(1), secs(1), now);
         let report = health.report(address(1), now);
         assert_eq!(
-            (report.standing, report.failures, report.retry_in),
-            (Standing::Healthy, 0, None)
+            (report.state, report.failures, report.retry_in),
+            (HealthState::Healthy, 0, None)
         );
         assert_eq!(report.last_error, Some(ConnectFailure::Refused));
-        health.handle_trouble(address(1), REFUSED, now, 0);
+        health.handle_failure(address(1), REFUSED, now, 0);
         assert_eq!(health.report(address(1), now).retry_in, Some(secs(2)));
     }
 
@@ -376,7 +388,7 @@ mod tests {
     fn a_trouble_that_hits_many_sessions_is_one() {
         let (mut health, now) = (Health::default(), clock::now());
         for _ in 0..200 {
-            health.handle_trouble(address(1), REFUSED, now, u32::MAX);
+            health.handle_failure(address(1), REFUSED, now, u32::MAX);
         }
         let report = health.report(address(1), now);
         assert_eq!(report.failures, 200);
@@ -401,19 +413,19 @@ mod tests {
     fn accepting_does_not_heal_an_address_that_did_not_answer() {
         let (mut health, now) = (Health::default(), clock::now());
         health.handle_connected(address(1), secs(1), now);
-        health.handle_trouble(address(1), Trouble::Unanswered, now, 0);
-        health.handle_trouble(address(1), Trouble::Overtaken, now, 0);
+        health.handle_failure(address(1), AddressFailure::Unanswered, now, 0);
+        health.handle_failure(address(1), AddressFailure::Overtaken, now, 0);
         health.handle_connected(address(1), secs(1), now);
-        assert_eq!(health.standing(address(1), now), Standing::Cooling);
+        assert_eq!(health.state(address(1), now), HealthState::Cooling);
         assert_eq!(health.poll_probe(&[address(1)], now + secs(3), 0), None);
         health.handle_answered(address(1), now);
-        assert_eq!(health.standing(address(1), now), Standing::Healthy);
+        assert_eq!(health.state(address(1), now), HealthState::Healthy);
     }
 
     #[test]
     fn an_address_that_cooled_down_is_probed_once_per_cool_down() {
         let (mut health, now) = (Health::default(), clock::now());
-        health.handle_trouble(address(1), Trouble::Overtaken, now, 0);
+        health.handle_failure(address(1), AddressFailure::Overtaken, now, 0);
         let all = [address(2), address(1)];
         assert_eq!(health.poll_probe(&all, now, 0), None, "still cooling");
         assert_eq!(health.poll_probe(&all, now + secs(2), 0), Some(address(1)));
@@ -424,36 +436,36 @@ mod tests {
     #[test]
     fn a_change_of_the_way_forgets_troubles_and_keeps_what_works() {
         let (mut health, now) = (Health::default(), clock::now());
-        health.handle_trouble(address(1), REFUSED, now, 0);
+        health.handle_failure(address(1), REFUSED, now, 0);
         health.handle_connected(address(2), secs(1), now);
         health.forget();
-        assert_eq!(health.standing(address(1), now), Standing::Untried);
-        assert_eq!(health.standing(address(2), now), Standing::Healthy);
+        assert_eq!(health.state(address(1), now), HealthState::Untried);
+        assert_eq!(health.state(address(2), now), HealthState::Healthy);
         health.retain(|_| false);
-        assert_eq!(health.standing(address(2), now), Standing::Untried);
+        assert_eq!(health.state(address(2), now), HealthState::Untried);
     }
 
     #[test]
     fn turns_tell_of_troubles_and_recoveries_in_their_order() {
         let (mut health, now) = (Health::default(), clock::now());
-        let turn = |address, trouble| Turn { address, trouble };
+        let change = |address, failure| HealthChange { address, failure };
         health.handle_connected(address(1), secs(1), now);
-        health.handle_trouble(address(1), Trouble::Overtaken, now, 0);
+        health.handle_failure(address(1), AddressFailure::Overtaken, now, 0);
         for _ in 0..5 {
-            health.handle_trouble(address(1), REFUSED, now, 0);
+            health.handle_failure(address(1), REFUSED, now, 0);
         }
-        health.handle_trouble(address(2), Trouble::Unanswered, now, 0);
+        health.handle_failure(address(2), AddressFailure::Unanswered, now, 0);
         health.handle_connected(address(2), secs(1), now);
         health.handle_connected(address(1), secs(1), now);
-        let turns: Vec<Turn> = health.take_turns().collect();
+        let changes: Vec<HealthChange> = health.take_changes().collect();
         let expected = [
-            turn(address(1), None),
-            turn(address(1), Some(REFUSED)),
-            turn(address(2), Some(Trouble::Unanswered)),
-            turn(address(1), None),
+            change(address(1), None),
+            change(address(1), Some(REFUSED)),
+            change(address(2), Some(AddressFailure::Unanswered)),
+            change(address(1), None),
         ];
-        assert_eq!(turns, expected);
-        assert_eq!(health.take_turns().count(), 0);
+        assert_eq!(changes, expected);
+        assert_eq!(health.take_changes().count(), 0);
     }
 
     #[test]
@@ -465,7 +477,10 @@ mod tests {
             health.handle_connected(SocketAddr::from(([127, 1, high, low], 1)), secs(1), at);
             health.handle_connected(address(1), secs(1), at);
         }
-        assert_eq!((health.records.len(), health.turns.len()), (CAPACITY, TURNS));
-        assert_eq!(health.standing(address(1), now), Standing::Healthy);
+        assert_eq!(
+            (health.records.len(), health.changes.len()),
+            (MAX_RECORDS, MAX_CHANGES)
+        );
+        assert_eq!(health.state(address(1), now), HealthState::Healthy);
     }
 }

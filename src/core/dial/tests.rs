@@ -45,9 +45,14 @@ async fn connect(
 ) -> (Result<Connected, DialError>, Vec<(SocketAddr, ConnectFailure)>) {
     let mut failed = Vec::new();
     let result = dialer
-        .connect(two(), addresses, &mut Rounds::default(), &mut |address, kind| {
-            failed.push((address, kind));
-        })
+        .connect(
+            two(),
+            addresses,
+            &mut RetrySchedule::default(),
+            &mut |address, kind| {
+                failed.push((address, kind));
+            },
+        )
         .await;
     (result, failed)
 }
@@ -67,10 +72,10 @@ fn a_refusing_address_is_passed_over_and_remembered() {
         assert_eq!(failed, [(bad, ConnectFailure::Refused)]);
         let report = dialer.report(bad, now());
         assert_eq!(
-            (report.standing, report.last_error),
-            (Standing::Cooling, Some(ConnectFailure::Refused))
+            (report.state, report.last_error),
+            (HealthState::Cooling, Some(ConnectFailure::Refused))
         );
-        assert_eq!(dialer.report(good, now()).standing, Standing::Healthy);
+        assert_eq!(dialer.report(good, now()).state, HealthState::Healthy);
         let (connected, failed) = connect(dialer, &[bad, good]).await;
         assert_eq!(connected.expect("one listens").address, good);
         assert_eq!(failed, []);
@@ -108,8 +113,8 @@ fn broken_ipv6_is_overtaken_once_and_is_no_failure() {
             );
             let report = dialer.report(ipv6, now());
             assert_eq!(
-                (report.standing, report.failures),
-                (Standing::Cooling, 1),
+                (report.state, report.failures),
+                (HealthState::Cooling, 1),
                 "session {session}"
             );
         }
@@ -128,7 +133,7 @@ fn an_address_that_does_not_answer_times_out() {
         let won = dialer.race(&[dead], &[], &mut |_, kind| failed.push(kind)).await;
         assert!(won.is_none());
         assert_eq!(failed, [ConnectFailure::Timeout]);
-        assert_eq!(dialer.report(dead, now()).standing, Standing::Cooling);
+        assert_eq!(dialer.report(dead, now()).state, HealthState::Cooling);
     });
 }
 
@@ -143,7 +148,7 @@ fn ipv6_that_is_switched_off_is_not_tried() {
         let (connected, failed) = connect(dialer, &[address]).await;
         assert_eq!(connected.expect_err("none is left"), DialError::NoAddress);
         assert_eq!(failed, []);
-        assert!(!dialer.has_other(&[address], &Rounds::default()));
+        assert!(!dialer.has_other(&[address], &RetrySchedule::default()));
     });
 }
 
@@ -161,7 +166,7 @@ fn an_interface_that_is_not_there_is_not_held_against_the_address() {
             .await;
         assert!(won.is_none());
         assert_eq!(failed, [ConnectFailure::Other]);
-        assert_eq!(dialer.report(address, now()).standing, Standing::Untried);
+        assert_eq!(dialer.report(address, now()).state, HealthState::Untried);
         assert!(dialer.warned.get());
         dialer.set_options(DialOptions::default());
         assert!(connect(dialer, &[address]).await.0.is_ok());
@@ -203,16 +208,16 @@ fn a_session_is_served_by_a_warm_connection_which_is_then_replaced() {
         let (connected, _) = connect(dialer, &[address]).await;
         assert!(!connected.expect("it listens").warm);
         filled(dialer, 2).await;
-        let mut rounds = Rounds::default();
+        let mut schedule = RetrySchedule::default();
         let mut none = |_, _| {};
-        let first = dialer.connect(two(), &[address], &mut rounds, &mut none).await;
+        let first = dialer.connect(two(), &[address], &mut schedule, &mut none).await;
         assert!(first.expect("it listens").warm);
         filled(dialer, 2).await;
         // A retry gets a connection of its own: the warm one may have been stale.
-        let retry = dialer.connect(two(), &[address], &mut rounds, &mut none).await;
+        let retry = dialer.connect(two(), &[address], &mut schedule, &mut none).await;
         assert!(!retry.expect("it listens").warm);
         let other = dialer
-            .connect(DcId::new(3), &[address], &mut Rounds::default(), &mut none)
+            .connect(DcId::new(3), &[address], &mut RetrySchedule::default(), &mut none)
             .await;
         assert!(!other.expect("it listens").warm, "each DC has its own");
     });
@@ -278,12 +283,12 @@ fn an_address_that_has_cooled_down_proves_itself_in_the_background() {
         dialer
             .health
             .borrow_mut()
-            .handle_trouble(back, Trouble::Overtaken, long_ago, 0);
-        assert_eq!(dialer.report(back, now()).standing, Standing::Unproven);
+            .handle_failure(back, AddressFailure::Overtaken, long_ago, 0);
+        assert_eq!(dialer.report(back, now()).state, HealthState::Probation);
         let (connected, _) = connect(dialer, &[back, good]).await;
         assert_eq!(connected.expect("both listen").address, good);
         idle(dialer).await;
-        assert_eq!(dialer.report(back, now()).standing, Standing::Healthy);
+        assert_eq!(dialer.report(back, now()).state, HealthState::Healthy);
     });
 }
 
@@ -291,21 +296,21 @@ fn an_address_that_has_cooled_down_proves_itself_in_the_background() {
 fn a_silent_address_is_suspected_until_it_answers_but_a_stale_connection_is_not_its_fault() {
     with_dialer(DialOptions::default(), async |dialer| {
         let ((_one, silent), (_other, good)) = (listen(), listen());
-        let mut rounds = Rounds::default();
+        let mut schedule = RetrySchedule::default();
         let all = [silent, good];
         let mut none = |_, _| {};
-        let first = dialer.connect(None, &all, &mut rounds, &mut none).await;
+        let first = dialer.connect(None, &all, &mut schedule, &mut none).await;
         assert_eq!(first.expect("it listens").address, silent);
         dialer.suspect(silent, true);
-        assert_eq!(dialer.report(silent, now()).standing, Standing::Healthy);
+        assert_eq!(dialer.report(silent, now()).state, HealthState::Healthy);
         dialer.suspect(silent, false);
-        assert_eq!(dialer.report(silent, now()).standing, Standing::Cooling);
-        assert!(dialer.has_other(&all, &rounds));
-        let next = dialer.connect(None, &all, &mut rounds, &mut none).await;
+        assert_eq!(dialer.report(silent, now()).state, HealthState::Cooling);
+        assert!(dialer.has_other(&all, &schedule));
+        let next = dialer.connect(None, &all, &mut schedule, &mut none).await;
         assert_eq!(next.expect("it listens").address, good);
-        assert!(!dialer.has_other(&all, &rounds));
+        assert!(!dialer.has_other(&all, &schedule));
         dialer.answered(silent);
-        assert_eq!(dialer.report(silent, now()).standing, Standing::Healthy);
+        assert_eq!(dialer.report(silent, now()).state, HealthState::Healthy);
     });
 }
 
@@ -319,8 +324,8 @@ fn a_reload_forgets_addresses_that_vanished() {
         let mut table = Table::built_in();
         table.set(two().expect("not zero"), vec![kept]);
         dialer.retain(&table);
-        assert_eq!(dialer.report(kept, now()).standing, Standing::Healthy);
-        assert_eq!(dialer.report(gone, now()).standing, Standing::Untried);
+        assert_eq!(dialer.report(kept, now()).state, HealthState::Healthy);
+        assert_eq!(dialer.report(gone, now()).state, HealthState::Untried);
     });
 }
 
@@ -331,15 +336,15 @@ fn a_dialing_that_nobody_waits_for_is_not_held_against_the_address() {
         let gone = async { Err(DialError::Exhausted) };
         let dialing = async { connect(dialer, &[dead]).await.0 };
         assert!(dialing.or(gone).await.is_err());
-        assert_eq!(dialer.report(dead, now()).standing, Standing::Untried);
+        assert_eq!(dialer.report(dead, now()).state, HealthState::Untried);
     });
 }
 
 #[test]
 fn the_future_is_small() {
     with_dialer(DialOptions::default(), async |dialer| {
-        let (mut rounds, mut none) = (Rounds::default(), |_, _| {});
-        let future = dialer.connect(two(), &[], &mut rounds, &mut none);
+        let (mut schedule, mut none) = (RetrySchedule::default(), |_, _| {});
+        let future = dialer.connect(two(), &[], &mut schedule, &mut none);
         assert!(size_of_val(&future) <= 256, "{} bytes", size_of_val(&future));
     });
 }

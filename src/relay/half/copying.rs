@@ -211,7 +211,7 @@ impl Flow<'_> {
     fn take_back(&mut self, len: usize) {
         if let Some((off, on)) = &mut self.half.treatment.recrypt {
             for stream in [off, on] {
-                stream.step_back(len);
+                stream.rewind(len);
             }
         }
     }

@@ -142,7 +142,7 @@ impl Stream {
     }
 
     /// Takes back the last `len` bytes: they are going to be encrypted once more.
-    pub fn step_back(&mut self, len: usize) {
+    pub fn rewind(&mut self, len: usize) {
         self.position = self.position.saturating_sub(len as u64);
     }
 }
@@ -245,7 +245,7 @@ mod tests {
             let mut stream = Stream::new(&KEY);
             let mut whole = vec![0x5a; 4096];
             stream.apply(&mut whole);
-            stream.step_back(len);
+            stream.rewind(len);
             let mut again = vec![0x5a; len];
             stream.apply(&mut again);
             assert_eq!(again, whole[4096 - len..], "{len}");

@@ -1,7 +1,7 @@
 //! What the client writes, the acceptor and the data centre's codec read, and the other way round.
 
 use super::*;
-use crate::accept::{Acceptor, Clock, Policy, Step};
+use crate::accept::{Acceptor, Clock, Policy, Progress};
 use crate::cipher::Stream;
 use crate::faketls::client_hello::{ClientHello, GROUP_X25519, GROUP_X25519_MLKEM768};
 use crate::faketls::{record, x25519};
@@ -33,10 +33,10 @@ fn secrets() -> [Written; 3] {
 
 /// A relay's side of an opening: reads what the client wrote, answers a hello, and says what it found.
 fn accept(
-    opening: &mut Opening,
+    opening: &mut ClientHandshake,
     sent: &mut Vec<u8>,
     seed: u64,
-) -> Option<alloc::boxed::Box<crate::accept::Opening>> {
+) -> Option<alloc::boxed::Box<crate::accept::Handshake>> {
     let policy = Policy {
         secrets: &[KEY],
         modes: Modes::ALL,
@@ -58,8 +58,8 @@ fn accept(
         let wanted = acceptor.wanted().min(unread.len());
         let mut piece: Vec<u8> = unread.drain(..wanted).collect();
         match acceptor.handle_input(&mut piece, &policy) {
-            Step::NeedMore => assert!(wanted > 0, "the client sends no more"),
-            Step::Answer { .. } => {
+            Progress::NeedMore => assert!(wanted > 0, "the client sends no more"),
+            Progress::Answer { .. } => {
                 let answer = acceptor
                     .answer(&policy, 2000, &x25519::key_share(&mut fill), &mut fill)
                     .unwrap();
@@ -73,11 +73,11 @@ fn accept(
                 assert_eq!(at, answer.len(), "not a byte too many was asked for");
                 unread.append(sent);
             }
-            Step::Ready(found) => {
+            Progress::Ready(found) => {
                 *sent = unread;
                 return Some(found);
             }
-            Step::Refused(_) => return None,
+            Progress::Rejected(_) => return None,
         }
     }
 }
@@ -92,7 +92,7 @@ fn a_relay_accepts_every_mode_and_both_read_each_other() {
             for dc in [2, -4, 203, -10_002] {
                 let mut fill = noise(seed);
                 // What is sent after the opening does not depend on the answer, so it can be made before it.
-                let mut opening = Opening::proxy(&written, dc, shares, NOW, &mut fill);
+                let mut opening = ClientHandshake::proxy(&written, dc, shares, NOW, &mut fill);
                 let mut sent = Vec::new();
                 for message in &messages {
                     opening.channel.send(message, &mut fill, &mut sent);
@@ -148,7 +148,9 @@ fn a_relay_accepts_every_mode_and_both_read_each_other() {
 fn a_data_centre_reads_a_direct_header() {
     for tag in [Tag::Abridged, Tag::Intermediate, Tag::Padded] {
         let mut fill = noise(7);
-        let mut channel = Opening::direct(tag, -203, &mut fill).finish().expect("at once");
+        let mut channel = ClientHandshake::direct(tag, -203, &mut fill)
+            .finish()
+            .expect("at once");
         let message = [1; 56];
         let mut sent = Vec::new();
         channel.send(&message, &mut fill, &mut sent);
@@ -202,7 +204,7 @@ fn only_who_knows_the_secret_can_answer() {
         clock: Clock::Unknown,
         only_tls: false,
     };
-    let open = || Opening::proxy(&written, 2, Shares::Hybrid, NOW, &mut noise(3));
+    let open = || ClientHandshake::proxy(&written, 2, Shares::Hybrid, NOW, &mut noise(3));
     let mut acceptor = Acceptor::new();
     let mut hello = open().first().to_vec();
     while acceptor.wanted() > 0 {

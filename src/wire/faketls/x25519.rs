@@ -6,7 +6,7 @@
 //! nothing here is secret, so the field arithmetic is loops, a tenth of the size of the unrolled kind. The tests hold it against
 //! fiat-crypto's.
 //!
-//! The one division is most of the work, and serves as many shares as are made at once: hence [`Stock`].
+//! The one division is most of the work, and serves as many shares as are made at once: hence [`KeySharePool`].
 #![allow(
     clippy::arithmetic_side_effects,
     reason = "field arithmetic on limbs that never fill their words"
@@ -21,12 +21,12 @@ const BATCH: usize = 8;
 
 /// Key shares made in advance.
 #[derive(Debug, Default)]
-pub struct Stock {
+pub struct KeySharePool {
     shares: [[u8; 32]; BATCH],
     left: usize,
 }
 
-impl Stock {
+impl KeySharePool {
     /// A key share that nobody has had, made of random bytes from `fill`.
     pub fn take(&mut self, fill: &mut dyn FnMut(&mut [u8])) -> [u8; 32] {
         if self.left == 0 {
@@ -529,7 +529,7 @@ mod tests {
                 bytes.fill(byte);
             }
         };
-        let (mut stock, mut fill) = (Stock::default(), draws());
+        let (mut stock, mut fill) = (KeySharePool::default(), draws());
         let mut taken: Vec<_> = (0..2 * BATCH).map(|_| stock.take(&mut fill)).collect();
         let mut fill = draws();
         let mut single: Vec<_> = (0..2 * BATCH).map(|_| key_share(&mut fill)).collect();

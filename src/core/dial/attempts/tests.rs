@@ -1,7 +1,7 @@
 //! Races against a clock that only the test moves: a table of scenarios, and what holds in all of them.
 
 use super::*;
-use crate::dial::health::Trouble;
+use crate::dial::health::AddressFailure;
 use crate::sys::clock;
 
 /// How an address behaves.
@@ -96,15 +96,15 @@ impl World {
                 Action::End(address, end) => {
                     let at = open.iter().position(|attempt| attempt.0 == address);
                     open.remove(at.expect("only what is open is ended"));
-                    let trouble = match end {
-                        End::TimedOut => {
+                    let failure = match end {
+                        EndReason::TimedOut => {
                             result.failed.push((address, ConnectFailure::Timeout));
-                            Trouble::Failed(ConnectFailure::Timeout)
+                            AddressFailure::Connect(ConnectFailure::Timeout)
                         }
-                        End::Overtaken => Trouble::Overtaken,
-                        End::Unneeded => continue,
+                        EndReason::Overtaken => AddressFailure::Overtaken,
+                        EndReason::Unneeded => continue,
                     };
-                    self.health.handle_trouble(address, trouble, self.now, random);
+                    self.health.handle_failure(address, failure, self.now, random);
                 }
                 Action::Done(winner) => {
                     assert_eq!(open.iter().map(|attempt| attempt.0).next(), winner);
@@ -143,7 +143,7 @@ impl World {
                         let kind = ConnectFailure::Refused;
                         result.failed.push((address, kind));
                         self.health
-                            .handle_trouble(address, Trouble::Failed(kind), self.now, random);
+                            .handle_failure(address, AddressFailure::Connect(kind), self.now, random);
                     }
                 }
             }
@@ -188,14 +188,14 @@ const SCENARIOS: &[Row] = &[
     ("refusals cost nothing", Auto, &[("4.1", Refuses(0)), ("4.2", Refuses(1)), ("4.3", Ok(40))],
         ("4.3", 41, "4.1 4.2 4.3"), ("4.3", 40, "4.3")),
     ("dead and refusing ones mixed", Auto, &[("6.1", Blackhole), ("4.1", Refuses(10)), ("4.2", Blackhole), ("6.2", Ok(40))],
-        // IPv6 at 0, IPv4 at 250, which refuses at 260; families take turns.
+        // IPv6 at 0, IPv4 at 250, which refuses at 260; families take trials.
         ("6.2", 300, "6.1 4.1 6.2"), ("6.2", 40, "6.2")),
     ("a slow one is overtaken", Auto, &[("4.1", Ok(600)), ("4.2", Ok(20))],
         ("4.2", 270, "4.1 4.2"), ("4.2", 20, "4.2")),
     ("a slow one wins in the end", Auto, &[("4.1", Ok(300)), ("4.2", Ok(100))],
         ("4.1", 300, "4.1 4.2"), ("4.1", 300, "4.1 4.2")),
     ("all refuse", Auto, &[("4.1", Refuses(5)), ("6.1", Refuses(5))],
-        // IPv6 was the first in trouble, so its cool-down is over first.
+        // IPv6 was the first in failure, so its cool-down is over first.
         ("", 10, "6.1 4.1"), ("", 10, "6.1 4.1")),
     ("all are dead", Auto, &[("4.1", Blackhole), ("4.2", Blackhole)],
         ("", 5250, "4.1 4.2"), ("", 5250, "4.1 4.2")),
@@ -246,8 +246,8 @@ fn what_is_healthy_goes_first_and_what_cools_last() {
     world
         .health
         .handle_connected(address("4.3"), Duration::from_millis(55), now);
-    let trouble = Trouble::Unanswered;
-    world.health.handle_trouble(address("6.1"), trouble, now, 0);
+    let failure = AddressFailure::Unanswered;
+    world.health.handle_failure(address("6.1"), failure, now, 0);
     let given = addresses("6.1 4.1 4.2 4.3 6.2");
     let of = |world: &World, now| order(&given, &world.health, Auto, now);
     assert_eq!(of(&world, now), addresses("4.2 6.2 4.3 4.1 6.1"));
@@ -352,7 +352,7 @@ fn a_late_success_beside_the_winner_is_ended() {
     assert!(race.handle_connected(address("4.3"), later).is_none());
     assert_eq!(
         race.poll_action(later),
-        Action::End(address("4.1"), End::Overtaken)
+        Action::End(address("4.1"), EndReason::Overtaken)
     );
     assert_eq!(race.poll_action(later), Action::Done(Some(address("4.2"))));
     assert_eq!(race.poll_action(later), Action::Done(Some(address("4.2"))));
@@ -414,16 +414,16 @@ fn no_race_breaks_its_promises() {
     }
 }
 
-mod rounds {
+mod schedule {
     use super::*;
     use ConnectFailure::{Refused, Timeout};
 
-    const AT_ONCE: Next = Next::Dial {
+    const AT_ONCE: NextDial = NextDial::Dial {
         after: Duration::ZERO,
     };
 
-    fn after(ms: u64) -> Next {
-        Next::Dial {
+    fn after(ms: u64) -> NextDial {
+        NextDial::Dial {
             after: Duration::from_millis(ms),
         }
     }
@@ -431,24 +431,24 @@ mod rounds {
     #[test]
     fn the_next_address_is_dialled_at_once_and_a_full_round_waits() {
         let all = addresses("4.1 4.2");
-        let mut rounds = Rounds::default();
-        assert!(rounds.is_first());
+        let mut schedule = RetrySchedule::default();
+        assert!(schedule.is_first());
         for expected in [AT_ONCE, after(200), after(400), after(800)] {
-            assert_eq!(rounds.poll_next(&all, 0), expected);
-            rounds.handle_connected(address("4.1"));
-            assert!(!rounds.is_first());
-            assert_eq!(rounds.poll_next(&all, 0), AT_ONCE);
-            assert_eq!(rounds.tried(), addresses("4.1"));
-            rounds.handle_failed(address("4.2"), Timeout);
+            assert_eq!(schedule.poll_next(&all, 0), expected);
+            schedule.handle_connected(address("4.1"));
+            assert!(!schedule.is_first());
+            assert_eq!(schedule.poll_next(&all, 0), AT_ONCE);
+            assert_eq!(schedule.tried(), addresses("4.1"));
+            schedule.handle_failed(address("4.2"), Timeout);
         }
-        assert_eq!(rounds.poll_next(&all, 0), Next::Exhausted);
+        assert_eq!(schedule.poll_next(&all, 0), NextDial::Exhausted);
     }
 
     #[test]
     fn the_wait_is_jittered() {
-        let mut rounds = Rounds::default();
-        rounds.handle_failed(address("4.1"), Timeout);
-        let Next::Dial { after } = rounds.poll_next(&addresses("4.1"), u32::MAX) else {
+        let mut schedule = RetrySchedule::default();
+        schedule.handle_failed(address("4.1"), Timeout);
+        let NextDial::Dial { after } = schedule.poll_next(&addresses("4.1"), u32::MAX) else {
             panic!("it goes on");
         };
         let range = Duration::from_millis(150)..Duration::from_millis(152);
@@ -458,49 +458,49 @@ mod rounds {
     #[test]
     fn where_every_address_refuses_it_ends_at_once() {
         let all = addresses("4.1 4.2");
-        let mut rounds = Rounds::default();
-        rounds.handle_failed(address("4.1"), Refused);
-        assert_eq!(rounds.poll_next(&all, 0), AT_ONCE);
-        rounds.handle_failed(address("4.2"), Refused);
-        assert_eq!(rounds.poll_next(&all, 0), Next::Refused);
+        let mut schedule = RetrySchedule::default();
+        schedule.handle_failed(address("4.1"), Refused);
+        assert_eq!(schedule.poll_next(&all, 0), AT_ONCE);
+        schedule.handle_failed(address("4.2"), Refused);
+        assert_eq!(schedule.poll_next(&all, 0), NextDial::Refused);
     }
 
     #[test]
     fn an_address_that_refuses_after_it_had_connected_counts_as_refusing() {
         let all = addresses("4.1");
-        let mut rounds = Rounds::default();
-        rounds.handle_connected(address("4.1"));
-        assert_eq!(rounds.poll_next(&all, 0), after(200));
-        rounds.handle_failed(address("4.1"), Refused);
-        assert_eq!(rounds.poll_next(&all, 0), Next::Refused);
+        let mut schedule = RetrySchedule::default();
+        schedule.handle_connected(address("4.1"));
+        assert_eq!(schedule.poll_next(&all, 0), after(200));
+        schedule.handle_failed(address("4.1"), Refused);
+        assert_eq!(schedule.poll_next(&all, 0), NextDial::Refused);
     }
 
     #[test]
     fn one_that_does_not_refuse_is_worth_another_round() {
         let all = addresses("4.1 4.2");
-        let mut rounds = Rounds::default();
-        rounds.handle_failed(address("4.1"), Refused);
-        rounds.handle_failed(address("4.2"), Timeout);
-        assert_eq!(rounds.poll_next(&all, 0), after(200));
+        let mut schedule = RetrySchedule::default();
+        schedule.handle_failed(address("4.1"), Refused);
+        schedule.handle_failed(address("4.2"), Timeout);
+        assert_eq!(schedule.poll_next(&all, 0), after(200));
     }
 
     #[test]
     fn a_warm_connection_that_was_stale_takes_no_turn() {
-        let mut rounds = Rounds::default();
-        rounds.handle_warm();
-        assert!(!rounds.is_first());
-        assert!(rounds.has_other(&addresses("4.1")));
-        assert_eq!(rounds.poll_next(&addresses("4.1"), 0), AT_ONCE);
+        let mut schedule = RetrySchedule::default();
+        schedule.handle_warm();
+        assert!(!schedule.is_first());
+        assert!(schedule.has_other(&addresses("4.1")));
+        assert_eq!(schedule.poll_next(&addresses("4.1"), 0), AT_ONCE);
     }
 
     #[test]
     fn an_address_that_was_only_overtaken_may_still_answer() {
         let all = addresses("4.1 6.1");
-        let mut rounds = Rounds::default();
-        rounds.handle_connected(address("4.1"));
-        assert!(rounds.has_other(&all));
-        rounds.handle_connected(address("6.1"));
-        assert!(!rounds.has_other(&all));
+        let mut schedule = RetrySchedule::default();
+        schedule.handle_connected(address("4.1"));
+        assert!(schedule.has_other(&all));
+        schedule.handle_connected(address("6.1"));
+        assert!(!schedule.has_other(&all));
     }
 
     #[test]
@@ -508,24 +508,24 @@ mod rounds {
         for seed in 1..=500 {
             let mut random = Random(seed);
             let all = addresses("4.1 4.2 6.1");
-            let mut rounds = Rounds::default();
+            let mut schedule = RetrySchedule::default();
             let mut dialled = 0;
-            while let Next::Dial { .. } = rounds.poll_next(&all, 0) {
+            while let NextDial::Dial { .. } = schedule.poll_next(&all, 0) {
                 dialled += 1;
                 assert!(dialled <= all.len() * (BACKOFF.len() + 2), "seed {seed}");
                 let picked = all[random.below(3) as usize];
-                let tried = rounds.tried();
+                let tried = schedule.tried();
                 let untried = all
                     .iter()
                     .filter(|address| !tried.contains(address))
                     .copied()
                     .collect::<Vec<_>>();
                 match random.below(3) {
-                    0 => rounds.handle_connected(picked),
-                    1 => rounds.handle_connected(untried[0]),
+                    0 => schedule.handle_connected(picked),
+                    1 => schedule.handle_connected(untried[0]),
                     _ => untried
                         .into_iter()
-                        .for_each(|address| rounds.handle_failed(address, Timeout)),
+                        .for_each(|address| schedule.handle_failed(address, Timeout)),
                 }
             }
         }
