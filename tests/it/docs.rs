@@ -1,4 +1,4 @@
-//! The documents, held against the tree they describe: links, paths, targets of `make`, and the words that STYLE forbids.
+//! The documents, held against the tree they describe: links, paths, targets of `make`, and the words that prose avoids.
 //!
 //! `make docs-check` runs this module and the spelling; the generated pages have tests of their own with `docs` in their names.
 
