@@ -270,3 +270,36 @@ fn docs_name_only_options_that_exist() {
     assert!(checked > 8, "only {checked} options");
     report(&wrong);
 }
+
+/// The table of options in docs/mtfetch.md has the names and defaults of mtfetch's own table.
+#[test]
+fn docs_have_the_options_of_mtfetch() {
+    let source = read(&root().join("src/fetch/config/options.rs"));
+    let (_, table) = source.split_once("MAIN_OPTIONS").expect("the table is there");
+    let (table, _) = table.split_once("\n];").expect("the table ends");
+    let page = read(&root().join("docs/mtfetch.md"));
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for line in table.lines() {
+        let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+        let [option, default, ..] = quoted[..] else {
+            continue;
+        };
+        checked += 1;
+        let row = page.lines().find(|row| {
+            row.starts_with('|')
+                && row
+                    .split('|')
+                    .nth(1)
+                    .is_some_and(|cell| cell.contains(&format!("`{option}`")))
+        });
+        let said = row
+            .and_then(|row| row.split('|').nth(2))
+            .map(|cell| cell.trim().trim_matches('`'));
+        if said != Some(default) {
+            wrong.push(format!("docs/mtfetch.md: {option}: {said:?}, not {default:?}"));
+        }
+    }
+    assert!(checked > 15, "only {checked} options");
+    report(&wrong);
+}
