@@ -265,7 +265,7 @@ fn run(args: RunArgs, terminal: &mut Terminal) -> u8 {
         user,
         state,
     } = args;
-    match daemon::run(daemon::Run {
+    match daemon::run(daemon::RunOptions {
         config,
         verbose,
         syslog,

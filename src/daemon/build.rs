@@ -1,4 +1,4 @@
-//! What the configuration becomes: the shared state, made once, and the context, made anew at each reload.
+//! From the configuration to the relay's state: the shared state, built once, and the context, built at each reload.
 
 use crate::config::{self, ClockSkew, Config, User as ConfiguredUser};
 use crate::pool::BufferPool;
@@ -22,54 +22,55 @@ use std::rc::Rc;
 use wire::accept::Clock;
 use wire::secret::Secret;
 
-/// Openings at a time. A silent one costs about 3 KiB with its socket: 1.5 MiB in all.
-const MAX_OPENINGS: u64 = 512;
-/// Strangers who are shown the site at a time: two descriptors and, in the kernel, some 20 KiB each.
-const MAX_STRANGERS: u64 = 64;
-/// What the daemon itself needs: listeners, statistics, log, reactor.
+/// Limit of handshakes in progress. A silent one costs about 3 KiB with its socket: 1.5 MiB in all.
+const MAX_HANDSHAKES: u64 = 512;
+/// Limit of front connections at a time. Each takes two descriptors and about 20 KiB of kernel memory.
+const MAX_FRONT_CONNECTIONS: u64 = 64;
+/// Descriptors of the daemon itself: listeners, statistics, log, reactor.
 const OWN_DESCRIPTORS: u64 = 64;
-/// Unix time as hellos carry it, without a clock to compare with: up to 20 minutes behind, 10 ahead.
+/// Seconds that a hello's time may be behind ours with `clock_skew auto`: 20 minutes.
 const CLOCK_BEHIND_S: u32 = 1200;
+/// Seconds that a hello's time may be ahead of ours with `clock_skew auto`: 10 minutes.
 const CLOCK_AHEAD_S: u32 = 600;
-/// The length of a site's encrypted handshake flight, of which one is drawn at each start.
+/// Range of the encrypted flight's length in bytes. One length is drawn at each start; it serves until the front site is measured.
 const FLIGHT_LENS: std::ops::Range<usize> = 2100..4300;
 
-/// Pipes unless the configuration says how many: one for 16 MiB of RAM, at least 4 and at most 32 (a pipe with segments in it
-/// holds up to 370 KB: at most a 40th of the RAM), and never more than a 16th of the descriptors, of which each takes two.
-const RAM_FOR_A_PIPE_KIB: u64 = 16 * 1024;
+/// RAM in KiB for each pipe of the default pipe count. A pipe full of segments holds up to 370 KB, a 40th of that.
+const RAM_PER_PIPE_KIB: u64 = 16 * 1024;
+/// Bounds of the default pipe count. It is also at most a 16th of the descriptors, of which each pipe takes two.
 const PIPES: std::ops::RangeInclusive<u64> = 4..=32;
-/// The size of a pipe unless the configuration says one: 256 slots, since one takes no more than a segment's 1448 bytes. In
-/// the kernel that is a table of 10 KiB (6 KiB on 32 bits) and nothing else.
+/// Default size of a pipe in bytes: 256 slots of a page. A slot holds at most one TCP segment of 1448 bytes. An empty pipe costs a
+/// table of 10 KiB (6 KiB on 32 bits) in the kernel.
 const PIPE_SIZE: u32 = 1 << 20;
-/// The part of the RAM that sockets may hold unless the configuration says how much.
-const SOCKET_SHARE: u64 = 8;
+/// Divisor of the RAM that gives the default of `socket_memory_mb`: an eighth.
+const SOCKET_MEMORY_DIVISOR: u64 = 8;
 
-/// How many pipes there may be, with so many descriptors.
+/// The number of pipes: `pipes`, or the default for this RAM and this limit of descriptors.
 fn pipes(config: &Config, nofile: u64) -> u64 {
     config.pipes.map(u64::from).unwrap_or_else(|| {
-        let by_memory = process::memory_kib() / RAM_FOR_A_PIPE_KIB;
+        let by_memory = process::memory_kib() / RAM_PER_PIPE_KIB;
         by_memory.clamp(*PIPES.start(), *PIPES.end()).min(nofile / 16)
     })
 }
 
-/// What all sockets may hold together, in bytes.
+/// Bytes that all clients' sockets together may hold.
 fn socket_memory(config: &Config) -> u64 {
     match config.socket_memory_mb {
         Some(megabytes) => u64::from(megabytes) << 20,
-        None => process::memory_kib() * 1024 / SOCKET_SHARE,
+        None => process::memory_kib() * 1024 / SOCKET_MEMORY_DIVISOR,
     }
 }
 
-/// How many descriptors the configuration may need at once.
+/// Descriptors that the configuration may need at once.
 pub(super) fn descriptors(config: &Config) -> u64 {
-    // And one pipe for the headers of TLS records.
+    // One more pipe holds the headers of TLS records.
     let pipes = config.pipes.map_or(*PIPES.end(), u64::from) + 1;
-    2 * (u64::from(config.max_sessions) + MAX_STRANGERS + pipes) + MAX_OPENINGS + OWN_DESCRIPTORS
+    2 * (u64::from(config.max_sessions) + MAX_FRONT_CONNECTIONS + pipes) + MAX_HANDSHAKES + OWN_DESCRIPTORS
 }
 
-/// What outlives a reload.
+/// The state that outlives a reload.
 pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'static>>) -> Rc<Shared> {
-    let openings = MAX_OPENINGS.min(nofile / 4);
+    let handshakes = MAX_HANDSHAKES.min(nofile / 4);
     let mut draw = [0; 2];
     opening::fill(&mut draw);
     let flight_len = FLIGHT_LENS.start + usize::from(u16::from_le_bytes(draw)) % FLIGHT_LENS.len();
@@ -86,19 +87,19 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         ),
         replay: RefCell::new(ReplayWindow::new(config.replay_window as usize)),
         key_shares: RefCell::default(),
-        openings: Rc::new(Openings::new(openings as usize)),
+        openings: Rc::new(Openings::new(handshakes as usize)),
         pulses: Rc::default(),
         fronted: Rc::default(),
         clock: Cell::new(clock(config)),
         clock_trusted: Cell::new(is_clock_trusted(config)),
         flight_len,
-        max_strangers: MAX_STRANGERS.min(nofile / 16).max(1) as usize,
+        max_strangers: MAX_FRONT_CONNECTIONS.min(nofile / 16).max(1) as usize,
         unknown: RefCell::default(),
         scratch: RefCell::new(vec![0; opening::SCRATCH_LEN].into_boxed_slice()),
     })
 }
 
-/// What a user who is not root still has to be allowed: ports below 1024, also new ones at a reload, and marks.
+/// The capabilities that an unprivileged user keeps: to bind ports below 1024, also at a reload, and to set SO_MARK.
 pub(super) fn rights(config: &Config) -> Rights {
     Rights {
         low_ports: config.listen.iter().any(|own| (1..1024).contains(&own.port())),
@@ -106,7 +107,7 @@ pub(super) fn rights(config: &Config) -> Rights {
     }
 }
 
-/// How clients' sockets are prepared.
+/// Socket options of accepted connections.
 pub(super) fn tuning(config: &Config) -> Tuning {
     Tuning {
         notsent_lowat: config.notsent_lowat,
@@ -115,7 +116,7 @@ pub(super) fn tuning(config: &Config) -> Tuning {
     }
 }
 
-/// How data centres are connected to.
+/// The options of connections to data centres.
 pub(crate) fn dial_options(config: &Config) -> DialOptions {
     let prefer_ipv6 = match config.prefer_ipv6 {
         config::PreferIpv6::Auto => PreferIpv6::Auto,
@@ -131,7 +132,7 @@ pub(crate) fn dial_options(config: &Config) -> DialOptions {
     }
 }
 
-/// What each connection keeps of the configuration. A front that has not changed goes on as it was.
+/// The context of the sessions that begin from now on. An unchanged front keeps its state and its measurement.
 pub(super) fn context(config: &Config, shared: &Rc<Shared>, old: Option<&Context>) -> Rc<Context> {
     let users: Vec<User> = config
         .users
@@ -202,12 +203,12 @@ fn user(user: &ConfiguredUser, stats: &Stats) -> User {
     }
 }
 
-/// Whether our own clock is right, as far as the kernel or the owner says so.
+/// Whether the local clock is trusted: `clock_trusted`, or else what the kernel says.
 pub(super) fn is_clock_trusted(config: &Config) -> bool {
     config.clock_trusted.unwrap_or_else(clock::is_synchronised)
 }
 
-/// How hellos' times are judged at this moment.
+/// The rule for hellos' times at this moment.
 pub(super) fn clock(config: &Config) -> Clock {
     let (behind, ahead) = match config.clock_skew {
         ClockSkew::Auto if is_clock_trusted(config) => (CLOCK_BEHIND_S, CLOCK_AHEAD_S),
@@ -221,7 +222,7 @@ pub(super) fn clock(config: &Config) -> Clock {
     }
 }
 
-/// When each user's access ends, for those whose does.
+/// The `expires` date of every user that has one.
 pub(super) fn expiries(config: &Config) -> Map<String, String> {
     let users = config.users.iter();
     users
@@ -229,8 +230,8 @@ pub(super) fn expiries(config: &Config) -> Map<String, String> {
         .collect()
 }
 
-/// The configuration of somebody who has none: the defaults, and a user with a secret of this moment.
-pub(super) fn fresh_config() -> Config {
+/// A configuration for a start without a file: the defaults, and one user with a fresh random secret.
+pub(super) fn generated_config() -> Config {
     let mut secret = [0; 16];
     opening::fill(&mut secret);
     let mut config = Config::default();
@@ -251,11 +252,11 @@ pub(super) fn fresh_config() -> Config {
     config
 }
 
-/// The address by which other machines most likely reach this one: that of the default route. No packet is sent.
+/// The address by which other machines most likely reach this one: the source address of the default route. No packet is sent.
 pub(super) fn own_address() -> String {
     let probe = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        // Any address outside would do; this one is from the block for documentation (RFC 5737).
+        // Any routed address serves; this one is from the documentation block (RFC 5737).
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 443)).ok()?;
         Some(socket.local_addr().ok()?.ip())
     };

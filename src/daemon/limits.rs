@@ -1,8 +1,8 @@
-//! The users' limits, applied to the sessions that live: what ends with a day, a month's bytes or a reload.
+//! User limits applied to live sessions: expiry, traffic quota, and limits that a reload has changed.
 
+use super::relay_state::ActiveConfig;
 use crate::access;
 use crate::config::{Config, QuotaReset, month};
-use crate::daemon::Current;
 use crate::relay::pulse::Pulse;
 use crate::relay::{Context, Shared};
 use mtrelay_core::close::CloseReason;
@@ -10,10 +10,10 @@ use mtrelay_core::sys::clock;
 use std::cell::Cell;
 use std::net::IpAddr;
 
-/// Once a second. `changed` says that a reload may have brought limits which live sessions break, and is taken back once
-/// none does.
-pub(super) fn apply(current: &Current, shared: &Shared, changed: &Cell<bool>) {
-    let Current { config, context } = current;
+/// Ends sessions that exceed a limit; called once a second. `changed` is set by a reload and cleared once no live session exceeds
+/// its limits.
+pub(super) fn apply(active: &ActiveConfig, shared: &Shared, changed: &Cell<bool>) {
+    let ActiveConfig { config, context } = active;
     let now = shared.clock_trusted.get().then(|| u64::from(clock::unix_now()));
     if let Some(now) = now {
         enter_month(config, context, month(now));
@@ -31,7 +31,7 @@ pub(super) fn apply(current: &Current, shared: &Shared, changed: &Cell<bool>) {
         }
     }
     if changed.get() {
-        changed.set(drain(config, context, shared));
+        changed.set(drain_exceeding(config, context, shared));
     }
 }
 
@@ -43,49 +43,49 @@ fn enter_month(config: &Config, context: &Context, month: u32) {
     }
 }
 
-/// Gives those sessions that may not go on the time of a drain; `false` when there is none of them.
-fn drain(config: &Config, context: &Context, shared: &Shared) -> bool {
+/// Gives every session that exceeds a limit the time of a drain, then it ends. Returns whether such a session exists.
+fn drain_exceeding(config: &Config, context: &Context, shared: &Shared) -> bool {
     let within_s = config.drain_timeout.map_or(0, |timeout| timeout.as_secs());
     let within_s = u32::try_from(within_s).unwrap_or(u32::MAX);
-    let mut seats: Vec<Seats> = context.users.iter().map(|_| Seats::default()).collect();
+    let mut usage: Vec<Usage> = context.users.iter().map(|_| Usage::default()).collect();
     let mut any = false;
     shared.pulses.each(|pulse| {
-        let broken = broken(pulse, context, &mut seats);
-        any |= pulse.leave(broken.map(|reason| (reason, within_s)));
+        let exceeded = exceeded_limit(pulse, context, &mut usage);
+        any |= pulse.leave(exceeded.map(|reason| (reason, within_s)));
     });
     any
 }
 
-/// What a user's sessions take up, counted from the oldest on.
+/// What one user's sessions use, counted from the oldest session on.
 #[derive(Default)]
-struct Seats {
+struct Usage {
     sessions: u64,
     sources: Vec<IpAddr>,
 }
 
-/// The limit that a session breaks, if those before it may stay.
-fn broken(pulse: &Pulse, context: &Context, seats: &mut [Seats]) -> Option<CloseReason> {
+/// The limit that a session exceeds while all older sessions stay.
+fn exceeded_limit(pulse: &Pulse, context: &Context, usage: &mut [Usage]) -> Option<CloseReason> {
     let (name, secret) = pulse.user.as_ref()?;
-    let mut users = context.users.iter().zip(seats);
-    // A user whose secret was exchanged has new sessions only with the new one.
-    let Some((user, seats)) = users.find(|(user, _)| user.name == *name && user.secret == *secret) else {
+    let mut users = context.users.iter().zip(usage);
+    // A changed secret ends the sessions that were opened with the old one.
+    let Some((user, usage)) = users.find(|(user, _)| user.name == *name && user.secret == *secret) else {
         return Some(CloseReason::UserDisabled);
     };
     if !user.enabled {
         return Some(CloseReason::UserDisabled);
     }
     let source = access::source(pulse.client);
-    let is_new = !seats.sources.contains(&source);
-    let too_many = user.max_sessions.is_some_and(|limit| seats.sessions >= limit)
+    let is_new = !usage.sources.contains(&source);
+    let too_many = user.max_sessions.is_some_and(|limit| usage.sessions >= limit)
         || user
             .max_ips
-            .is_some_and(|limit| is_new && seats.sources.len() >= limit);
+            .is_some_and(|limit| is_new && usage.sources.len() >= limit);
     if too_many {
         return Some(CloseReason::Limit);
     }
-    seats.sessions += 1;
+    usage.sessions += 1;
     if is_new {
-        seats.sources.push(source);
+        usage.sources.push(source);
     }
     None
 }

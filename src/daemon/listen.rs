@@ -1,6 +1,6 @@
-//! The listeners, and the admission of what they accept.
+//! The listeners, and the address lists that decide about each accepted connection.
 
-use crate::daemon::Daemon;
+use super::relay_state::RelayState;
 use crate::relay::{self, Taken};
 use mtrelay_core::close::Reject;
 use mtrelay_core::reactor::{Async, Timer};
@@ -13,25 +13,25 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long accepting rests when the system has no descriptor or no memory for another connection.
-const REST: Duration = Duration::from_millis(100);
+/// Pause of accepting when the system has no descriptor or no memory for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// All of them, each with the task that accepts.
+/// All listeners, each with the task that accepts.
 #[derive(Default)]
 pub(super) struct Listeners(Vec<Listener>);
 
 struct Listener {
-    /// As the configuration has it, where the port may be zero.
+    /// The address in the configuration, where the port may be zero.
     configured: SocketAddr,
     bound: SocketAddr,
     socket: Rc<Async<TcpListener>>,
     task: Task<()>,
 }
 
-/// Binds one of them.
+/// Binds one listener.
 ///
 /// # Errors
-/// As bind(2), with what it means for the owner.
+/// As bind(2), in words for the router's owner.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket::listen(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => io::Error::new(error.kind(), "the port is in use by another program"),
@@ -43,15 +43,15 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Listeners {
-    /// Begins to accept.
+    /// Begins to accept on a bound listener.
     ///
     /// # Errors
-    /// When the listener cannot be watched.
+    /// When the reactor cannot register it.
     pub(super) fn add(
         &mut self,
         configured: SocketAddr,
         listener: TcpListener,
-        daemon: &Rc<Daemon>,
+        relay: &Rc<RelayState>,
     ) -> Result<(), String> {
         let watch = || {
             let bound = listener.local_addr()?;
@@ -60,30 +60,30 @@ impl Listeners {
         let (bound, listener) = watch().map_err(|error: io::Error| format!("{configured}: {error}"))?;
         log::info!("listening on {bound}");
         let socket = Rc::new(listener);
-        let accepting = accept(socket.clone(), daemon.clone());
+        let accepting = accept(socket.clone(), relay.clone());
         self.0.push(Listener {
             configured,
             bound,
             socket,
-            task: daemon.shared.executor.spawn(accepting.boxed_local()),
+            task: relay.shared.executor.spawn(accepting.boxed_local()),
         });
         Ok(())
     }
 
-    /// Prepares what they accept from now on.
+    /// Sets the socket options that accepted connections inherit from their listener.
     pub(super) fn tune(&self, tuning: &Tuning) {
         for listener in &self.0 {
             if let (Err(_), Some(name)) = (
                 socket::tune_accepted(listener.socket.get_ref(), tuning),
                 &tuning.congestion,
             ) {
-                log::warn!("congestion '{name}': this kernel does not have it; the system's own is used");
+                log::warn!("congestion '{name}': the kernel does not have it; its default is used");
                 return;
             }
         }
     }
 
-    /// Those of `wanted` that there are not.
+    /// The addresses of `wanted` that have no listener yet.
     pub(super) fn missing(&self, wanted: &[SocketAddr]) -> Vec<SocketAddr> {
         wanted
             .iter()
@@ -92,7 +92,7 @@ impl Listeners {
             .collect()
     }
 
-    /// Closes all but `wanted`.
+    /// Closes every listener whose address is not in `wanted`.
     pub(super) fn retain(&mut self, wanted: &[SocketAddr]) {
         self.0.retain(|have| {
             let keep = wanted.contains(&have.configured);
@@ -103,44 +103,44 @@ impl Listeners {
         });
     }
 
-    /// Closes all. When this returns, nobody can connect any more.
+    /// Closes all listeners. Once this has returned, no client can connect.
     pub(super) async fn close(self) {
         for listener in self.0 {
             listener.task.cancel().await;
         }
     }
 
-    /// The port for links.
+    /// The port that links show: that of the first listener.
     pub(super) fn first_port(&self) -> Option<u16> {
         Some(self.0.first()?.bound.port())
     }
 }
 
-async fn accept(listener: Rc<Async<TcpListener>>, daemon: Rc<Daemon>) {
-    let mut resting = false;
+async fn accept(listener: Rc<Async<TcpListener>>, relay: Rc<RelayState>) {
+    let mut is_paused = false;
     loop {
         match listener.read_with(socket::accept).await {
             Ok((connection, peer)) => {
-                resting = false;
-                admit(connection, peer, &daemon);
-                // Let the newcomer speak before the next one comes.
+                is_paused = false;
+                admit(connection, peer, &relay);
+                // The new connection's task runs before the next connection is accepted.
                 future::yield_now().await;
             }
             Err(error) if is_shortage(&error) => {
-                // What serves nobody makes room first, and the newcomer does not wait.
-                daemon.shared.dialer.drop_warm();
-                if daemon.shared.openings.give_up_one(clock::now()) {
+                // Unused prewarmed connections and one pending handshake give up their descriptors before accepting pauses.
+                relay.shared.dialer.drop_warm();
+                if relay.shared.openings.give_up_one(clock::now()) {
                     future::yield_now().await;
                     continue;
                 }
-                if !resting {
+                if !is_paused {
                     log::warn!("accept: {error}; waiting until something is free");
-                    daemon.shared.stats.accept_paused();
+                    relay.shared.stats.accept_paused();
                 }
-                resting = true;
-                Timer::after(REST).await;
+                is_paused = true;
+                Timer::after(ACCEPT_PAUSE).await;
             }
-            // The connection was gone before we took it (accept(2)); the next one may be fine.
+            // The connection was closed before it was accepted (accept(2)). The next one may be fine.
             Err(error) => {
                 log::debug!("accept: {error}");
                 future::yield_now().await;
@@ -149,25 +149,25 @@ async fn accept(listener: Rc<Async<TcpListener>>, daemon: Rc<Daemon>) {
     }
 }
 
-fn admit(connection: TcpStream, peer: SocketAddr, daemon: &Rc<Daemon>) {
-    daemon.was_busy.set(true);
-    let context = daemon.current.borrow().context.clone();
+fn admit(connection: TcpStream, peer: SocketAddr, relay: &Rc<RelayState>) {
+    relay.was_busy.set(true);
+    let context = relay.active().context.clone();
     let client = peer.ip().to_canonical();
-    // A balancer's own address is not what the lists are about: its header tells.
+    // A balancer's PROXY header names the client, so the lists apply to that address and not to the balancer's own.
     let is_balancer = context.access.balancers.contains(client);
     if !is_balancer && !context.access.admits(client) {
-        daemon.shared.stats.reject(Reject::Blocked, None);
+        relay.shared.stats.reject(Reject::Blocked, None);
         return log::debug!("reject: client={client} reason={}", Reject::Blocked);
     }
     let connection = match Async::new_nonblocking(connection) {
         Ok(connection) => connection,
-        Err(error) => return log::warn!("cannot watch a connection: {error}"),
+        Err(error) => return log::warn!("cannot register a connection with the reactor: {error}"),
     };
     let source = context.limited_source(client).filter(|_| !is_balancer);
-    let openings = &daemon.shared.openings;
-    let ticket = openings.enter(source, clock::now(), &daemon.shared.stats);
+    let openings = &relay.shared.openings;
+    let ticket = openings.enter(source, clock::now(), &relay.shared.stats);
     let taken = Taken { connection, client };
-    daemon.shared.spawn(relay::serve(taken, context, ticket));
+    relay.shared.spawn(relay::serve(taken, context, ticket));
 }
 
 fn is_shortage(error: &io::Error) -> bool {

@@ -1,11 +1,11 @@
-//! What must outlive a restart: the users' quotas and the handshakes seen before, in a file that lives in RAM.
+//! State that outlives a restart: the users' used quotas and the replay window, in a file that lives in RAM.
 //!
 //! Flash wears out, so the file is written once, when the daemon ends, and only on tmpfs or ramfs. It is opened before
-//! the privileges are given up and kept open, so that a daemon without any rights can still write it. Whatever is wrong
-//! with it costs what it held and a warning, never the start.
+//! the privileges are given up and kept open, so that an unprivileged daemon can write it. A damaged file costs its contents
+//! and a warning, never the start.
 //!
-//! The form: lines of text, `mtrelay state 1`, `quota BYTES MONTH NAME` for each user (MONTH is `-` where no calendar was
-//! known), `replay COUNT`, then so many times 16 bytes, the oldest first, and `end`.
+//! The format: the line `mtrelay state 1`; a line `quota BYTES MONTH NAME` for each user (MONTH is `-` if the date was
+//! unknown); the line `replay COUNT`; COUNT replay keys of 16 bytes, the oldest first; the line `end`.
 
 use crate::relay::Shared;
 use crate::relay::replay::Mark;
@@ -17,16 +17,16 @@ use std::path::{Path, PathBuf};
 
 const HEAD: &str = "mtrelay state 1";
 const END: &str = "end";
-/// Longer than a user's line can be.
+/// Length limit of a line in bytes, above the longest user name's line.
 const MAX_LINE_LEN: u64 = 256;
 
-/// The file.
+/// The open state file.
 pub(super) struct State {
     path: PathBuf,
     file: File,
 }
 
-/// Quotas and marks as they stand in the file.
+/// The file's contents.
 #[derive(Default)]
 struct Saved {
     quotas: Vec<(String, u64, Option<u32>)>,
@@ -34,7 +34,7 @@ struct Saved {
 }
 
 impl State {
-    /// Opens the file, or makes it.
+    /// Opens the file, and creates it if it does not exist. Logs why it is not used.
     pub(super) fn open(path: &Path) -> Option<State> {
         match open(path) {
             Ok(file) => Some(State {
@@ -48,7 +48,7 @@ impl State {
         }
     }
 
-    /// Takes over what the last daemon left.
+    /// Reads quotas and replay keys that the previous daemon wrote.
     pub(super) fn restore(&self, shared: &Shared) {
         let saved = match read(BufReader::new(&self.file)) {
             Ok(Some(saved)) => saved,
@@ -67,16 +67,16 @@ impl State {
             replay.insert(*mark);
         }
         log::info!(
-            "state: {} quotas and {} handshakes from before",
+            "state: restored {} quotas and {} replay keys",
             saved.quotas.len(),
             saved.marks.len()
         );
     }
 
-    /// Leaves it to the next daemon.
+    /// Writes quotas and replay keys for the next daemon.
     pub(super) fn save(&self, shared: &Shared) {
         let save = || {
-            // What is half written has no end and is not believed.
+            // A file without its `end` line is not read, so a write that is cut short does no harm.
             self.file.set_len(0)?;
             (&self.file).rewind()?;
             let mut out = BufWriter::new(&self.file);
@@ -89,8 +89,10 @@ impl State {
     }
 }
 
+/// Opens or creates the file, in RAM only.
+///
 /// # Errors
-/// When it cannot be opened, or is not in RAM; not even an empty file is made elsewhere.
+/// When it cannot be opened, or when its folder is not in RAM. Nothing is created then.
 fn open(path: &Path) -> io::Result<File> {
     let in_memory = |file: File| match process::is_in_memory(&file)? {
         true => Ok(file),
@@ -124,9 +126,9 @@ fn write(out: &mut dyn Write, shared: &Shared) -> io::Result<()> {
     writeln!(out, "{END}")
 }
 
-/// `None` for an empty file.
+/// Reads the file's contents; `None` for an empty file.
 fn read(mut from: impl BufRead) -> io::Result<Option<Saved>> {
-    let wrong = || io::Error::other("it was not written by this program, or not to its end");
+    let wrong = || io::Error::other("it is not a complete state file of this program");
     let mut saved = Saved::default();
     match line(&mut from)?.as_str() {
         "" => return Ok(None),
@@ -168,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_short_or_strange_is_not_believed() {
+    fn a_truncated_or_foreign_file_is_refused() {
         let mut whole = b"mtrelay state 1\nquota 5 24321 a b\nquota 7 - c\nreplay 2\n".to_vec();
         whole.extend([1; 16]);
         whole.extend([2; 16]);
@@ -180,7 +182,7 @@ mod tests {
             (quotas.into(), vec![[1; 16], [2; 16]])
         );
         assert!(read(&b""[..]).unwrap().is_none());
-        // The last byte is the line's end behind `end`.
+        // The last byte is the newline after `end`.
         for len in 1..whole.len() - 1 {
             assert!(read(&whole[..len]).is_err(), "{len}");
         }
