@@ -9,6 +9,7 @@ pub mod dc;
 pub mod dial;
 pub mod host;
 pub mod map;
+pub mod notify;
 pub mod quote;
 pub mod reactor;
 pub mod sys;

@@ -1,43 +1,43 @@
-//! Logging in and out: a bot by its token, a person by the code that Telegram sends, and by a password if there is one.
+//! Login and logout: a bot by its token, a person by the code that Telegram sends and by the account's password, if it has one.
 //!
-//! The password itself never leaves: see <https://core.telegram.org/api/srp>. Telegram's group is checked like the one of the
-//! key exchange, and with the same constants.
+//! The password itself is never sent: see <https://core.telegram.org/api/srp>. Its group is checked as in the key exchange,
+//! against the same constants.
 
 use crate::answer::Answer;
-use crate::center::{As, fetch_error};
-use crate::connection::CallError;
-use crate::exchange::{DH_PRIME, GENERATORS, in_range};
+use crate::auth_key::{DH_PRIME, GENERATORS, in_range};
+use crate::call_error::CallError;
+use crate::dc::Authorization;
 use crate::rsa::MODULUS_LEN;
 use crate::source::FetchError;
-use crate::store::{Account, Contents};
+use crate::store::Account;
 use crate::telegram::Telegram;
-use crate::way::fill;
 use grammers_crypto::two_factor_auth::calculate_2fa;
 use grammers_tl_types::{Deserializable, Serializable as _, enums, functions, types};
+use mtrelay_core::sys::random;
 use num_bigint::BigUint;
 
-/// A salt is longer than this for nobody.
-const MOST_SALT: usize = 1024;
-/// So often may one be sent to another data centre.
-const MOST_MOVES: u32 = 3;
+/// Upper bound of a password salt in bytes. Telegram's are far shorter.
+const MAX_SALT: usize = 1024;
+/// Redirects to another data centre that one login call follows.
+const MAX_MIGRATIONS: u32 = 3;
 
-/// A code that is under way to the owner of a telephone number.
+/// A login code that Telegram has sent to the owner of a telephone number.
 #[derive(Clone, Debug)]
 pub struct SentCode {
     phone: String,
     hash: String,
-    /// How it comes, in words.
+    /// How it is delivered, for people.
     pub by: &'static str,
 }
 
-/// How far a login is.
+/// The outcome of a sign-in.
 #[derive(Clone, Debug)]
 pub enum Login {
-    /// Done.
+    /// The account is logged in.
     Done(Account),
-    /// A password is wanted, too.
+    /// The account has a password, which is needed, too.
     Password {
-        /// What its owner has written to remember it.
+        /// The hint that the owner has set.
         hint: String,
     },
 }
@@ -46,34 +46,34 @@ impl Telegram {
     /// The account that is logged in.
     #[must_use]
     pub fn account(&self) -> Option<Account> {
-        self.inner.contents().account
+        self.dcs.keyring().account()
     }
 
     /// Logs a bot in.
     ///
     /// # Errors
-    /// As Telegram says.
+    /// Telegram's refusal, or the failure of the connection.
     pub async fn login_bot(&self, token: &str) -> Result<Account, FetchError> {
         let request = functions::auth::ImportBotAuthorization {
             flags: 0,
-            api_id: self.inner.api_id,
-            api_hash: self.inner.api_hash.clone(),
+            api_id: self.api_id,
+            api_hash: self.api_hash.to_string(),
             bot_auth_token: token.to_owned(),
         };
-        let answer = self.call_moving(&request.to_bytes()).await.map_err(fetch_error)?;
+        let answer = self.call_login(&request.to_bytes()).await?;
         self.logged_in(&answer)
     }
 
-    /// Has a code sent to the owner of a telephone number.
+    /// Requests a login code for a telephone number.
     ///
     /// # Errors
-    /// As Telegram says.
+    /// Telegram's refusal, or the failure of the connection.
     pub async fn send_code(&self, phone: &str) -> Result<SentCode, FetchError> {
         let phone: String = phone.chars().filter(char::is_ascii_digit).collect();
         let request = functions::auth::SendCode {
             phone_number: phone.clone(),
-            api_id: self.inner.api_id,
-            api_hash: self.inner.api_hash.clone(),
+            api_id: self.api_id,
+            api_hash: self.api_hash.to_string(),
             settings: enums::CodeSettings::Settings(types::CodeSettings {
                 allow_flashcall: false,
                 current_number: false,
@@ -86,12 +86,12 @@ impl Telegram {
                 app_sandbox: None,
             }),
         };
-        let answer = self.call_moving(&request.to_bytes()).await.map_err(fetch_error)?;
+        let answer = self.call_login(&request.to_bytes()).await?;
         match decode(&answer)? {
             enums::auth::SentCode::Code(sent) => Ok(SentCode {
                 phone,
                 hash: sent.phone_code_hash,
-                by: by(&sent.r#type),
+                by: delivery(&sent.r#type),
             }),
             _ => Err(FetchError::Refused(
                 "this number needs Telegram's own application to log in".into(),
@@ -99,10 +99,10 @@ impl Telegram {
         }
     }
 
-    /// Logs in with the code that came.
+    /// Logs in with a login code.
     ///
     /// # Errors
-    /// As Telegram says; with a wrong code one may try again.
+    /// Telegram's refusal. After a wrong code another attempt is possible.
     pub async fn sign_in(&self, sent: &SentCode, code: &str) -> Result<Login, FetchError> {
         let request = functions::auth::SignIn {
             phone_number: sent.phone.clone(),
@@ -110,66 +110,65 @@ impl Telegram {
             phone_code: Some(code.trim().to_owned()),
             email_verification: None,
         };
-        match self.call_moving(&request.to_bytes()).await {
+        match self.call_login(&request.to_bytes()).await {
             Ok(answer) => self.logged_in(&answer).map(Login::Done),
             Err(CallError::Rpc(error)) if error.message == "SESSION_PASSWORD_NEEDED" => {
                 let password = self.password().await?;
                 let hint = password.hint.unwrap_or_default();
                 Ok(Login::Password { hint })
             }
-            Err(error) => Err(fetch_error(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Goes on with the password.
+    /// Completes a login with the password.
     ///
     /// # Errors
-    /// As Telegram says; with a wrong password one may try again.
+    /// Telegram's refusal. After a wrong password another attempt is possible.
     pub async fn check_password(&self, password: &str) -> Result<Account, FetchError> {
         let settings = self.password().await?;
         let proof = prove(&settings, password)?;
         let request = functions::auth::CheckPassword { password: proof };
-        let answer = self.call_moving(&request.to_bytes()).await.map_err(fetch_error)?;
+        let answer = self.call_login(&request.to_bytes()).await?;
         self.logged_in(&answer)
     }
 
-    /// Logs out, and forgets everything. What Telegram does not hear is forgotten here nevertheless.
+    /// Logs out and clears the account file, even if Telegram cannot be reached.
     ///
     /// # Errors
-    /// Telegram did not hear of it: the session stands in its list until it is ended there.
+    /// Telegram did not confirm the logout: the session stays in the account's list of sessions.
     pub async fn logout(&self) -> Result<(), FetchError> {
         let outcome = match self.account() {
-            Some(_) => self
-                .inner
-                .call(&functions::auth::LogOut {}.to_bytes())
-                .await
-                .map(drop),
+            Some(_) => {
+                let request = functions::auth::LogOut {}.to_bytes();
+                self.dcs.call_home(&request).await.map(drop)
+            }
             None => Ok(()),
         };
-        self.inner.close_all();
-        self.inner.references.borrow_mut().clear();
-        self.inner.chats.take();
-        self.inner.change(|contents| *contents = Contents::default());
+        self.dcs.close_all();
+        self.references.clear();
+        self.finder.clear();
+        self.dcs.keyring().clear();
         match outcome {
-            // It had been ended already.
+            // The session was ended elsewhere.
             Err(CallError::Rpc(error)) if error.code == 401 => Ok(()),
-            other => other.map_err(fetch_error),
+            other => Ok(other?),
         }
     }
 
     async fn password(&self) -> Result<types::account::Password, FetchError> {
         let request = functions::account::GetPassword {}.to_bytes();
-        let answer = self.call_moving(&request).await.map_err(fetch_error)?;
+        let answer = self.call_login(&request).await?;
         let enums::account::Password::Password(password) = decode(&answer)?;
         Ok(password)
     }
 
-    /// Calls a method of somebody who is not logged in yet, at the data centre to which they belong.
-    async fn call_moving(&self, body: &[u8]) -> Result<Answer, CallError> {
-        let mut moves = 0;
+    /// Calls a login method. Follows redirects to the account's home data centre.
+    async fn call_login(&self, body: &[u8]) -> Result<Answer, CallError> {
+        let mut migrations = 0;
         loop {
-            let center = self.inner.center(self.inner.home());
-            let error = match center.call(body, As::Anybody).await {
+            let dc = self.dcs.get(self.dcs.keyring().home());
+            let error = match dc.call(body, Authorization::None).await {
                 Err(CallError::Rpc(error)) => error,
                 other => return other,
             };
@@ -179,9 +178,9 @@ impl Telegram {
                 .and_then(|dc| dc.parse().ok())
                 .filter(|dc| (1..1000).contains(dc));
             match to {
-                Some(dc) if moves < MOST_MOVES && self.account().is_none() => {
-                    moves += 1;
-                    self.inner.move_to(dc);
+                Some(dc) if migrations < MAX_MIGRATIONS && self.account().is_none() => {
+                    migrations += 1;
+                    self.dcs.keyring().set_login_dc(dc);
                 }
                 _ => return Err(CallError::Rpc(error)),
             }
@@ -196,34 +195,27 @@ impl Telegram {
             }
         };
         let enums::User::User(user) = user else {
-            return Err(FetchError::Protocol("an account without a user".into()));
+            return Err(FetchError::Protocol("the account has no user".into()));
         };
         let account = Account {
             user: user.id,
-            home: self.inner.home(),
+            home: self.dcs.keyring().home(),
             bot: user.bot,
         };
-        self.inner.change(|contents| {
-            contents.account = Some(account);
-            for (dc, key) in &mut contents.keys {
-                key.authorized = *dc == account.home;
-            }
-        });
+        self.dcs.keyring().set_account(account);
         Ok(account)
     }
 }
 
-/// What shows that one knows the password, without telling it.
+/// The SRP proof that the password is known.
 fn prove(
     settings: &types::account::Password,
     password: &str,
 ) -> Result<enums::InputCheckPasswordSrp, FetchError> {
     use enums::PasswordKdfAlgo::Sha256Sha256Pbkdf2Hmacsha512iter100000Sha256ModPow as Known;
-    let wrong = || FetchError::Protocol("the question for the password is malformed".into());
+    let wrong = || FetchError::Protocol("the password parameters are malformed".into());
     let Some(Known(algorithm)) = &settings.current_algo else {
-        return Err(FetchError::Protocol(
-            "the password is asked for in an unknown way".into(),
-        ));
+        return Err(FetchError::Protocol("the password algorithm is unknown".into()));
     };
     let (Some(srp_b), Some(srp_id)) = (&settings.srp_b, settings.srp_id) else {
         return Err(wrong());
@@ -233,7 +225,7 @@ fn prove(
             "the password's group is not the known one".into(),
         ));
     }
-    let long = |salt: &Vec<u8>| salt.len() > MOST_SALT;
+    let long = |salt: &Vec<u8>| salt.len() > MAX_SALT;
     if srp_b.len() > MODULUS_LEN || !in_range(&BigUint::from_bytes_be(srp_b)) {
         return Err(wrong());
     }
@@ -241,7 +233,7 @@ fn prove(
         return Err(wrong());
     }
     let mut secret = vec![0; MODULUS_LEN];
-    fill(&mut secret);
+    random::fill(&mut secret);
     let (m1, a) = calculate_2fa(
         &algorithm.salt1,
         &algorithm.salt2,
@@ -259,11 +251,12 @@ fn prove(
 }
 
 fn decode<T: Deserializable>(answer: &Answer) -> Result<T, FetchError> {
-    let wrong = |_| FetchError::Protocol("an answer of another kind".into());
+    let wrong = |_| FetchError::Protocol("the answer has another type".into());
     answer.decode().map_err(wrong)
 }
 
-fn by(kind: &enums::auth::SentCodeType) -> &'static str {
+/// How a code is delivered, for people.
+fn delivery(kind: &enums::auth::SentCodeType) -> &'static str {
     use enums::auth::SentCodeType as Kind;
     match kind {
         Kind::App(_) => "in Telegram, on another device",

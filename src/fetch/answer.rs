@@ -10,9 +10,9 @@ use grammers_tl_types::{Cursor, Deserializable};
 use std::ops::Range;
 
 /// Longer answers are no objects, only parts of files.
-const MOST_OBJECT_BYTES: usize = 512 << 10;
+const MAX_OBJECT_BYTES: usize = 512 << 10;
 /// Of the objects that may contain themselves an answer may have so many. Nesting takes up to 2 KB of stack for each.
-const MOST_NESTED: usize = 256;
+const MAX_NESTED: usize = 256;
 
 /// `upload.file`: its name, the kind of file, its time, its bytes.
 const FILE: u32 = 0x096a_18d5;
@@ -62,7 +62,7 @@ impl Answer {
     /// It is another one, or none.
     pub fn decode<T: Deserializable>(&self) -> Result<T, Error> {
         let bytes = self.as_slice();
-        if bytes.len() > MOST_OBJECT_BYTES || nested(bytes) > MOST_NESTED {
+        if bytes.len() > MAX_OBJECT_BYTES || nested(bytes) > MAX_NESTED {
             return Err(Error::UnexpectedEof);
         }
         T::deserialize(&mut Cursor::from_slice(bytes))
@@ -165,7 +165,7 @@ mod tests {
             });
             Answer::whole(deep.to_bytes())
         };
-        assert!(text(MOST_NESTED).decode::<enums::RichText>().is_ok());
-        assert!(text(MOST_NESTED + 1).decode::<enums::RichText>().is_err());
+        assert!(text(MAX_NESTED).decode::<enums::RichText>().is_ok());
+        assert!(text(MAX_NESTED + 1).decode::<enums::RichText>().is_err());
     }
 }

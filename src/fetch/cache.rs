@@ -1,7 +1,7 @@
 //! What links led to: kept in memory, in one file, and if wanted in a Redis that several gateways share.
 //!
 //! Only metadata: which medium a message has, where it lies and what opens it. With it the first byte of a known link costs no
-//! question to Telegram. An entry lives for [`Options::lifetime`]: what became of the message since is not seen before.
+//! question to Telegram. An entry lives for [`CacheOptions::lifetime`]: what became of the message since is not seen before.
 //!
 //! Promises: at most `MAX_ENTRIES` entries; the file is always a whole one, readable for its owner alone, and one
 //! that is damaged or of another version is begun anew; a Redis that does not answer costs half a second once in half a minute.
@@ -21,7 +21,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use redis::Server;
+pub(crate) use redis::Server;
 
 /// Each is about 200 bytes, an album's ten times that: 512 of them are 100 KiB, and 1 MiB if all are albums.
 const MAX_ENTRIES: usize = 512;
@@ -32,20 +32,20 @@ const REDIS_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the owner may choose.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct CacheOptions {
     /// The file; without one, what is known goes with the process.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// The Redis.
-    pub redis: Option<Server>,
+    pub(crate) redis: Option<Server>,
     /// Whose metadata it is: what opens a medium for one account opens it for no other.
-    pub account: i64,
+    pub(crate) account: i64,
     /// How long an entry is believed.
-    pub lifetime: Duration,
+    pub(crate) lifetime: Duration,
 }
 
 /// What links led to.
-pub struct Cache {
-    options: Options,
+pub(crate) struct Cache {
+    options: CacheOptions,
     entries: RefCell<HashMap<String, Entry>>,
     changed: (Sender<()>, Receiver<()>),
     /// The file does not have everything yet.
@@ -64,7 +64,7 @@ struct Entry {
 impl Cache {
     /// With what the file has. One that is of no use is told to the log.
     #[must_use]
-    pub fn new(options: Options) -> Cache {
+    pub(crate) fn new(options: CacheOptions) -> Cache {
         let mut entries = HashMap::new();
         if let Some(file) = &options.file {
             match read(file, options.account) {
@@ -82,10 +82,10 @@ impl Cache {
         }
     }
 
-    /// In memory only, with an hour's lifetime: for those who need no more.
-    #[must_use]
-    pub fn in_memory() -> Cache {
-        Cache::new(Options {
+    /// A cache in memory only, with a lifetime of one hour.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Cache {
+        Cache::new(CacheOptions {
             file: None,
             redis: None,
             account: 0,
@@ -94,7 +94,7 @@ impl Cache {
     }
 
     /// What a link led to, not too long ago.
-    pub async fn find(&self, link: &Link) -> Option<Vec<Media>> {
+    pub(crate) async fn find(&self, link: &Link) -> Option<Vec<Media>> {
         let (key, now) = (link.to_string(), clock::unix_now());
         if let Some(entry) = self.entries.borrow().get(&key)
             && self.is_fresh(entry, now)
@@ -110,7 +110,7 @@ impl Cache {
     }
 
     /// Keeps what a link led to.
-    pub async fn keep(&self, link: &Link, media: &[Media]) {
+    pub(crate) async fn keep(&self, link: &Link, media: &[Media]) {
         let (key, kept) = (link.to_string(), clock::unix_now());
         let entry = Entry {
             kept,
@@ -130,7 +130,7 @@ impl Cache {
     }
 
     /// Writes the file after changes, for ever.
-    pub async fn write_changes(&self) {
+    pub(crate) async fn write_changes(&self) {
         while self.changed.1.recv().await.is_ok() {
             Timer::after(WRITE_DELAY).await;
             // What came meanwhile is written, too.
@@ -242,12 +242,12 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::memory;
+    use crate::memory_source;
     use mtrelay_core::reactor::block_on;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn options(file: Option<PathBuf>) -> Options {
-        Options {
+    fn options(file: Option<PathBuf>) -> CacheOptions {
+        CacheOptions {
             file,
             redis: None,
             account: 7,
@@ -279,7 +279,7 @@ mod tests {
     fn what_is_kept_is_found_after_a_restart() {
         let folder = Folder::new("restart");
         let file = folder.0.join("cache");
-        let album = vec![memory::media(1, 10), memory::media(2, 20)];
+        let album = vec![memory_source::media(1, 10), memory_source::media(2, 20)];
         let cache = Cache::new(options(Some(file.clone())));
         block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &album)).unwrap();
         drop(cache);
@@ -290,7 +290,7 @@ mod tests {
         let again = Cache::new(options(Some(file.clone())));
         assert_eq!(find(&again, "t.me/news/1"), Some(album));
         assert_eq!(find(&again, "t.me/news/1?single"), None);
-        let other = Cache::new(Options {
+        let other = Cache::new(CacheOptions {
             account: 8,
             ..options(Some(file))
         });
@@ -302,7 +302,7 @@ mod tests {
         let folder = Folder::new("damaged");
         let file = folder.0.join("cache");
         let cache = Cache::new(options(Some(file.clone())));
-        block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &[memory::media(1, 10)])).unwrap();
+        block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &[memory_source::media(1, 10)])).unwrap();
         cache.flush().unwrap();
         let good = std::fs::read(&file).unwrap();
         for at in 0..good.len() {
@@ -329,7 +329,7 @@ mod tests {
         let now = clock::unix_now();
         let entry = |kept| Entry {
             kept,
-            media: vec![memory::media(1, 10)],
+            media: vec![memory_source::media(1, 10)],
         };
         cache.insert("t.me/news/1".into(), entry(now - 60));
         assert_eq!(find(&cache, "t.me/news/1"), None);

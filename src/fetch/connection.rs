@@ -1,15 +1,16 @@
-//! A connection with its session, run by a task of its own: calls go in, answers come out.
+//! A connection and its session, driven by one task: requests go in, answers come out.
 //!
-//! Promises: a call ends with its answer, or when the connection ends, whichever comes first; a call that is dropped is
-//! forgotten at once; while the [`Gate`] is closed no request leaves, whoever has made it and whenever.
+//! Promises: a call ends with its answer or with the connection, whichever comes first; a call that is dropped is forgotten at
+//! once; while the [`FloodWaitGate`] is closed no request leaves, no matter when it was made.
 
 use crate::answer::Answer;
+use crate::call_error::CallError;
+use crate::route::Transport;
 use crate::salts::Salts;
 use crate::session::{Event, RpcError, Session, SessionError};
-use crate::signal::Signal;
-use crate::way::{Wire, fill};
+use mtrelay_core::notify::Notify;
 use mtrelay_core::reactor::{Async, Timer};
-use mtrelay_core::sys::clock;
+use mtrelay_core::sys::{clock, random};
 use smol::channel::{Receiver, Sender};
 use smol::io::{AsyncRead as _, AsyncWrite as _};
 use smol::{LocalExecutor, Task};
@@ -23,61 +24,46 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use wire::client::{Channel, Frame};
 
-/// What is read at once: two of TLS's largest records.
+/// Bytes of the read buffer: two TLS records of the largest size.
 const READ_LEN: usize = 32 << 10;
-/// No more is made ready for sending than this.
+/// Bytes of encrypted output that wait for the socket. Above this no further request is encrypted.
 const HIGH_WATER: usize = 64 << 10;
-/// How often the other side is asked whether it is there,
-const PING_EVERY: Duration = Duration::from_secs(60);
-/// and for how long it waits for the next question.
-const PING_DELAY_SECS: i32 = 75;
-/// A connection that nobody has used for so long is closed.
-const IDLE: Duration = Duration::from_secs(300);
-/// Reads in a row before others have their turn.
-const READS: usize = 8;
+/// Time between two pings.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// Seconds after which the server closes a connection that sends no further ping: a quarter more than the interval.
+const PING_DISCONNECT_DELAY_SECS: i32 = 75;
+/// A connection without a call for this long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Reads in one poll, before other tasks run.
+const MAX_READS: usize = 8;
 
-/// Why a call has no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum CallError {
-    /// The server's own words.
-    Rpc(RpcError),
-    /// The transport's error, which ended the connection.
-    Transport(i32),
-    /// The connection has ended.
-    Lost(String),
-    /// The other side is not what it should be. Another try will not help.
-    Wrong(String),
-    /// Nobody used it.
-    Idle,
-}
-
-/// Until when no request may leave. One for all connections to a data centre.
+/// Holds requests back during a flood wait. All connections to a data centre share one.
 #[derive(Default)]
-pub(crate) struct Gate(Cell<Option<Instant>>);
+pub(crate) struct FloodWaitGate(Cell<Option<Instant>>);
 
-impl Gate {
-    /// Closes it until then, if it is not closed for longer.
+impl FloodWaitGate {
+    /// Closes the gate until this moment, unless it is closed for longer already.
     pub(crate) fn close(&self, until: Instant) {
         self.0.set(self.0.get().max(Some(until)));
     }
 
-    /// Until when it is closed.
-    pub(crate) fn closed(&self, now: Instant) -> Option<Instant> {
+    /// The end of the flood wait, if one is running.
+    pub(crate) fn closed_until(&self, now: Instant) -> Option<Instant> {
         self.0.get().filter(|until| *until > now)
     }
 }
 
-/// Who wants to know what happens on a connection.
-pub(crate) trait Watch {
-    /// The server says to wait. Called before anything else is sent.
-    fn wait(&self, error: &RpcError);
-    /// There are other salts.
-    fn salts(&self, salts: &Salts);
-    /// It has ended, for this reason.
-    fn ended(&self, error: &CallError);
+/// Receives the events of a connection.
+pub(crate) trait ConnectionEvents {
+    /// A request was answered with an error. Called before anything else is sent.
+    fn handle_rpc_error(&self, error: &RpcError);
+    /// The session has new salts.
+    fn handle_salts(&self, salts: &Salts);
+    /// The connection has ended.
+    fn handle_end(&self, error: &CallError);
 }
 
-/// A connection.
+/// A connection to a data centre.
 pub(crate) struct Connection {
     shared: Rc<Shared>,
     _task: Task<()>,
@@ -86,26 +72,27 @@ pub(crate) struct Connection {
 struct Shared {
     queue: RefCell<VecDeque<(u32, Vec<u8>)>>,
     waiting: RefCell<BTreeMap<u32, Sender<Result<Answer, CallError>>>>,
+    /// Tokens of dropped calls, which the session does not know of yet.
     forgotten: RefCell<Vec<u32>>,
     next_token: Cell<u32>,
     end: RefCell<Option<CallError>>,
-    work: Signal,
-    heard: Cell<Instant>,
-    used: Cell<Instant>,
-    /// An answer has come: the server knows who we are.
+    work: Notify,
+    last_read: Cell<Instant>,
+    last_call: Cell<Instant>,
+    /// The server has answered, hence has seen the introduction.
     introduced: Cell<bool>,
     introduction: Rc<[u8]>,
 }
 
 impl Connection {
-    /// Runs a session over `wire`. Before the first answer every request is preceded by the `introduction`.
+    /// Runs a session over `transport`. Until the first answer the `introduction` precedes every request.
     pub(crate) fn start(
         executor: &LocalExecutor<'static>,
-        wire: Wire,
+        transport: Transport,
         session: Session,
         introduction: Rc<[u8]>,
-        gate: Rc<Gate>,
-        watch: Rc<dyn Watch>,
+        flood_wait: Rc<FloodWaitGate>,
+        events: Rc<dyn ConnectionEvents>,
     ) -> Connection {
         let now = clock::now();
         let shared = Rc::new(Shared {
@@ -114,34 +101,34 @@ impl Connection {
             forgotten: RefCell::default(),
             next_token: Cell::new(0),
             end: RefCell::new(None),
-            work: Signal::default(),
-            heard: Cell::new(now),
-            used: Cell::new(now),
+            work: Notify::default(),
+            last_read: Cell::new(now),
+            last_call: Cell::new(now),
             introduced: Cell::new(false),
             introduction,
         });
-        let mut run = Run {
-            stream: wire.stream,
-            channel: wire.channel,
+        let mut driver = Driver {
+            stream: transport.stream,
+            channel: transport.channel,
             session,
-            gate,
-            watch: watch.clone(),
+            flood_wait,
+            events: events.clone(),
             shared: shared.clone(),
             buffer: vec![0; READ_LEN],
             out: Vec::new(),
             written: 0,
             timer: Timer::never(),
-            asked: now,
-            heard_before: false,
+            last_ping: now,
+            read_since_ping: false,
         };
         let task = executor.spawn(async move {
-            let error = poll_fn(|context| run.poll(context)).await;
-            log::debug!("connection: ended: {error:?}");
-            let shared = run.shared.clone();
-            // The socket closes before anybody hears of it.
-            drop(run);
+            let error = poll_fn(|context| driver.poll(context)).await;
+            log::debug!("connection ended: {error:?}");
+            let shared = driver.shared.clone();
+            // The socket is closed before any caller learns of the end.
+            drop(driver);
             shared.finish(&error);
-            watch.ended(&error);
+            events.handle_end(&error);
         });
         Connection { shared, _task: task }
     }
@@ -167,26 +154,26 @@ impl Connection {
         }
         whole.extend(body);
         self.shared.queue.borrow_mut().push_back((token, whole));
-        self.shared.used.set(clock::now());
-        self.shared.work.ring();
+        self.shared.last_call.set(clock::now());
+        self.shared.work.notify();
         let answer = call.receiver.recv().await;
         answer.unwrap_or_else(|_| Err(CallError::Lost("the connection was closed".into())))
     }
 
-    /// Ends it: nobody believes any more that an answer will come.
+    /// Ends the connection because its answers are overdue.
     pub(crate) fn give_up(&self, why: &str) {
         self.shared.finish(&CallError::Lost(why.into()));
-        self.shared.work.ring();
+        self.shared.work.notify();
     }
 
-    /// Whether it can still be used.
+    /// Whether the connection takes calls.
     pub(crate) fn is_open(&self) -> bool {
         self.shared.end.borrow().is_none()
     }
 
-    /// When something was last read.
-    pub(crate) fn heard(&self) -> Instant {
-        self.shared.heard.get()
+    /// When bytes last arrived.
+    pub(crate) fn last_read(&self) -> Instant {
+        self.shared.last_read.get()
     }
 }
 
@@ -200,7 +187,7 @@ impl Shared {
     }
 }
 
-/// One that waits. Dropped, it is forgotten.
+/// A call that waits for its answer. Dropping it withdraws the request.
 struct Call {
     shared: Rc<Shared>,
     token: u32,
@@ -219,38 +206,38 @@ impl Drop for Call {
     }
 }
 
-/// The task's half.
-struct Run {
+/// The state of the task that drives the connection.
+struct Driver {
     stream: Async<TcpStream>,
     channel: Channel,
     session: Session,
-    gate: Rc<Gate>,
-    watch: Rc<dyn Watch>,
+    flood_wait: Rc<FloodWaitGate>,
+    events: Rc<dyn ConnectionEvents>,
     shared: Rc<Shared>,
     buffer: Vec<u8>,
     out: Vec<u8>,
     written: usize,
     timer: Timer,
-    /// When the last question whether somebody is there was asked.
-    asked: Instant,
-    heard_before: bool,
+    last_ping: Instant,
+    /// Bytes have arrived since the last ping.
+    read_since_ping: bool,
 }
 
-impl Run {
-    /// Goes on until nothing can be done now, or the connection is over.
+impl Driver {
+    /// Reads, writes and pings until the socket would block or the connection ends.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<CallError> {
-        match self.turn(context) {
+        match self.advance(context) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(error),
         }
     }
 
-    fn turn(&mut self, context: &mut Context<'_>) -> Result<(), CallError> {
+    fn advance(&mut self, context: &mut Context<'_>) -> Result<(), CallError> {
         self.shared.work.register(context);
         if let Some(error) = &*self.shared.end.borrow() {
             return Err(error.clone());
         }
-        for _ in 0..READS {
+        for _ in 0..MAX_READS {
             let now = clock::now();
             self.fill_out(now);
             let wrote = self.write(context)?;
@@ -263,7 +250,7 @@ impl Run {
         Ok(())
     }
 
-    /// Turns what waits into bytes.
+    /// Encrypts waiting requests up to [`HIGH_WATER`].
     fn fill_out(&mut self, now: Instant) {
         for token in std::mem::take(&mut *self.shared.forgotten.borrow_mut()) {
             self.session.forget(token);
@@ -271,12 +258,12 @@ impl Run {
         while self.out.len() < HIGH_WATER
             && let Some(packet) = self.next_packet(now)
         {
-            self.channel.send(&packet, &mut fill, &mut self.out);
+            self.channel.send(&packet, &mut random::fill, &mut self.out);
         }
     }
 
     fn next_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if self.gate.closed(now).is_none() {
+        if self.flood_wait.closed_until(now).is_none() {
             if let Some(packet) = self.session.poll_again(now) {
                 return Some(packet);
             }
@@ -315,8 +302,8 @@ impl Run {
             Poll::Ready(Err(error)) => return Err(CallError::Lost(error.to_string())),
             Poll::Pending => return Ok(false),
         };
-        self.shared.heard.set(now);
-        self.heard_before = true;
+        self.shared.last_read.set(now);
+        self.read_since_ping = true;
         let mut frames = Vec::new();
         let received = self.channel.receive(&mut self.buffer[..len], &mut frames);
         for frame in frames {
@@ -336,11 +323,11 @@ impl Run {
             let (token, result) = match event {
                 Event::Answer(token, answer) => (token, Ok(answer)),
                 Event::Refused(token, error) => {
-                    self.watch.wait(&error);
+                    self.events.handle_rpc_error(&error);
                     (token, Err(CallError::Rpc(error)))
                 }
                 Event::Salts => {
-                    self.watch.salts(self.session.salts());
+                    self.events.handle_salts(self.session.salts());
                     continue;
                 }
             };
@@ -352,23 +339,23 @@ impl Run {
         Ok(())
     }
 
-    /// Whatever is due by the clock. Returns whether something was.
+    /// Pings, and ends an idle or silent connection. Returns whether the timer or a ping was due.
     fn tick(&mut self, context: &mut Context<'_>, now: Instant) -> Result<bool, CallError> {
-        let ping_at = self.asked + PING_EVERY;
+        let ping_at = self.last_ping + PING_INTERVAL;
         if ping_at <= now {
-            if self.shared.waiting.borrow().is_empty() && now - self.shared.used.get() > IDLE {
+            if self.shared.waiting.borrow().is_empty() && now - self.shared.last_call.get() > IDLE_TIMEOUT {
                 return Err(CallError::Idle);
             }
-            if !std::mem::replace(&mut self.heard_before, false) {
-                return Err(CallError::Lost("nobody answers any more".into()));
+            if !std::mem::replace(&mut self.read_since_ping, false) {
+                return Err(CallError::Lost("no answer to a ping".into()));
             }
-            self.asked = now;
-            let ping = self.session.ping(PING_DELAY_SECS, now);
-            self.channel.send(&ping, &mut fill, &mut self.out);
+            self.last_ping = now;
+            let ping = self.session.ping(PING_DISCONNECT_DELAY_SECS, now);
+            self.channel.send(&ping, &mut random::fill, &mut self.out);
             return Ok(true);
         }
-        let gate = self.gate.closed(now);
-        let until = gate.map_or(ping_at, |gate| gate.min(ping_at));
+        let flood_wait = self.flood_wait.closed_until(now);
+        let until = flood_wait.map_or(ping_at, |until| until.min(ping_at));
         self.timer.set_at(until);
         Ok(Pin::new(&mut self.timer).poll(context).is_ready())
     }

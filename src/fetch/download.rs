@@ -1,16 +1,16 @@
-//! Drives one reader's [`Window`]: requests go out as permits come, answers are put in order, whatever goes wrong between.
+//! Drives one reader's [`Window`]: sends requests as permits come, and puts the answers in order.
 //!
-//! A part that fails is asked for again; what the failure was decides what else has to happen first. When the reader is
-//! dropped, its task and all its requests go with it.
+//! A failed part is requested again; the failure decides what happens first. Dropping the reader ends its task and all its
+//! requests.
 
-use crate::center::{Center, Leave, fetch_error, flood_wait};
-use crate::connection::CallError;
-use crate::schedule::window::{Request, Window};
+use crate::call_error::{CallError, flood_wait};
+use crate::dc::{DataCenter, DataCenters, RequestPermit};
+use crate::file_reference::FileReferences;
+use crate::schedule::window::{PartRequest, Window};
 use crate::session::RpcError;
-use crate::signal::Signal;
 use crate::source::{FetchError, Media, Reader};
-use crate::telegram::Inner;
 use grammers_tl_types::{Serializable as _, enums, functions, types};
+use mtrelay_core::notify::Notify;
 use mtrelay_core::reactor::Timer;
 use mtrelay_core::sys::clock;
 use smol::Task;
@@ -21,55 +21,59 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// So many failures in a row, without a part between, and it is given up.
-const MOST_STRIKES: u32 = 8;
-/// After an error of the server's own.
-const PAUSE: Duration = Duration::from_millis(300);
+/// Failures in a row, without a part between them, that end the download.
+const MAX_STRIKES: u32 = 8;
+/// Pause after an internal error of the server, per failure in a row.
+const SERVER_ERROR_PAUSE: Duration = Duration::from_millis(300);
 
-/// The bytes of a part of a medium.
+/// The reader of a range of a file.
 pub struct Download {
     work: Rc<Work>,
     _task: Option<Task<()>>,
 }
 
 struct Work {
-    telegram: Rc<Inner>,
+    dcs: Rc<DataCenters>,
+    references: Rc<FileReferences>,
     media: Media,
     dc: Cell<i32>,
-    reference: RefCell<Vec<u8>>,
+    file_reference: RefCell<Vec<u8>>,
     window: RefCell<Window>,
-    /// Where and since when each request is under way.
-    under_way: RefCell<BTreeMap<Request, (Instant, usize)>>,
+    /// The requests in flight: when they were sent, and over the connection in which slot.
+    in_flight: RefCell<BTreeMap<PartRequest, (Instant, usize)>>,
     failure: RefCell<Option<FetchError>>,
     strikes: Cell<u32>,
-    /// So many ask for something that all the others need, too.
+    /// Requests that wait for something all others need, too. While there is one, no new request is sent.
     holds: Cell<u32>,
-    changed: Signal,
+    changed: Notify,
 }
 
 impl Download {
-    pub(crate) fn start(telegram: Rc<Inner>, media: &Media, part: Range<u64>) -> Download {
-        let mut window = Window::new(media.size, part);
-        let known = telegram.reference(media);
+    pub(crate) fn start(
+        dcs: Rc<DataCenters>,
+        references: Rc<FileReferences>,
+        media: &Media,
+        range: Range<u64>,
+    ) -> Download {
+        let mut window = Window::new(media.size, range);
+        let known = references.get(media);
         let dc = known.dc.get();
-        window.set_connections(telegram.center(dc).most_lines());
-        let reference = known.bytes.try_lock().map(|bytes| bytes.clone());
+        window.set_connections(dcs.get(dc).max_connections());
+        let file_reference = known.current().unwrap_or_else(|| media.file_reference.clone());
         let work = Rc::new(Work {
-            dc: Cell::new(dc),
-            reference: RefCell::new(reference.unwrap_or_else(|| media.file_reference.clone())),
+            dcs,
+            references,
             media: media.clone(),
+            dc: Cell::new(dc),
+            file_reference: RefCell::new(file_reference),
+            window: RefCell::new(window),
+            in_flight: RefCell::default(),
             failure: RefCell::new(None),
-            under_way: RefCell::default(),
             strikes: Cell::new(0),
             holds: Cell::new(0),
-            changed: Signal::default(),
-            telegram,
-            window: RefCell::new(window),
+            changed: Notify::default(),
         });
-        let task = (!work.window.borrow().is_done()).then(|| {
-            let executor = work.telegram.executor.clone();
-            executor.spawn(drive(work.clone()))
-        });
+        let task = (!work.window.borrow().is_done()).then(|| work.dcs.executor().spawn(drive(work.clone())));
         Download { work, _task: task }
     }
 }
@@ -77,11 +81,11 @@ impl Download {
 impl Reader for Download {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, FetchError> {
         loop {
-            let changed = self.work.changed.wait();
+            let changed = self.work.changed.notified();
             let bytes = self.work.window.borrow_mut().poll_bytes();
             if let Some(bytes) = bytes {
-                // There is room for another request now.
-                self.work.changed.ring();
+                // The window has moved: there is room for another request.
+                self.work.changed.notify();
                 return Ok(Some(bytes));
             }
             if self.work.window.borrow().is_done() {
@@ -96,21 +100,21 @@ impl Reader for Download {
     }
 }
 
-/// Sends requests as long as there are any.
+/// Sends requests until the reader has everything.
 async fn drive(work: Rc<Work>) {
-    // Dropped with this task, and with them what they wait for.
-    let mut jobs: Vec<Task<()>> = Vec::new();
+    // Dropping this task drops these, and with them their calls.
+    let mut requests: Vec<Task<()>> = Vec::new();
     loop {
-        jobs.retain(|job| !job.is_finished());
-        let changed = work.changed.wait();
+        requests.retain(|request| !request.is_finished());
+        let changed = work.changed.notified();
         if work.failure.borrow().is_some() || work.window.borrow().is_done() {
             return;
         }
-        let late_at = work.late_at();
-        let twin = late_at.is_some_and(|at| at <= clock::now());
-        if work.holds.get() > 0 || !(twin || work.window.borrow().has_request()) {
+        let hedge_at = work.hedge_at();
+        let hedge = hedge_at.is_some_and(|at| at <= clock::now());
+        if work.holds.get() > 0 || !(hedge || work.window.borrow().has_request()) {
             let late = async {
-                match late_at.filter(|_| !twin) {
+                match hedge_at.filter(|_| !hedge) {
                     Some(at) => Timer::at(at).await,
                     None => Timer::never().await,
                 };
@@ -118,71 +122,71 @@ async fn drive(work: Rc<Work>) {
             changed.or(late).await;
             continue;
         }
-        let center = work.telegram.center(work.dc.get());
-        let leave = match center.leave().await {
-            Ok(leave) => leave,
+        let dc = work.dcs.get(work.dc.get());
+        let permit = match dc.request_permit().await {
+            Ok(permit) => permit,
             Err(error) => return work.fail(error),
         };
-        // The permit is there; what to ask for may have changed meanwhile.
-        if work.holds.get() > 0 || work.dc.get() != center.dc {
+        // While this task waited for the permit, the file may have moved, or a request may have found an expired reference.
+        if work.holds.get() > 0 || work.dc.get() != dc.id() {
             continue;
         }
-        let twin = work.late_at().is_some_and(|at| at <= clock::now());
-        let request = match twin {
-            true => work.window.borrow_mut().poll_twin(),
+        let hedge = work.hedge_at().is_some_and(|at| at <= clock::now());
+        let request = match hedge {
+            true => work.window.borrow_mut().poll_hedged(),
             false => work.window.borrow_mut().poll_request(),
         };
         let Some(request) = request else { continue };
-        let begun = (clock::now(), leave.line());
-        work.under_way.borrow_mut().insert(request, begun);
-        let executor = work.telegram.executor.clone();
-        jobs.push(executor.spawn(fetch(work.clone(), center, leave, request)));
+        let begun = (clock::now(), permit.slot());
+        work.in_flight.borrow_mut().insert(request, begun);
+        let fetching = fetch(work.clone(), dc, permit, request);
+        requests.push(work.dcs.executor().spawn(fetching));
     }
 }
 
-/// One request and whatever comes of it.
-async fn fetch(work: Rc<Work>, center: Rc<Center>, leave: Leave, request: Request) {
-    let reference = work.reference.borrow().clone();
-    let body = work.request(request, &reference);
-    let outcome = leave.call(&body).await;
-    work.under_way.borrow_mut().remove(&request);
+/// Sends one request and handles its outcome.
+async fn fetch(work: Rc<Work>, dc: Rc<DataCenter>, permit: RequestPermit, request: PartRequest) {
+    let file_reference = work.file_reference.borrow().clone();
+    let body = work.encode(request, &file_reference);
+    let outcome = permit.call(&body).await;
+    work.in_flight.borrow_mut().remove(&request);
     let error = match outcome {
         Ok(answer) => match answer.into_file_part() {
             Ok(bytes) => {
                 let len = bytes.len();
                 if work.window.borrow_mut().handle_part(request, bytes).is_ok() {
                     work.strikes.set(0);
-                    leave.handle_part(len);
-                    work.changed.ring();
+                    permit.handle_part(len);
+                    work.changed.notify();
                     return;
                 }
                 work.strike(FetchError::Protocol(format!("{len} bytes instead of a part")));
-                drop(leave);
-                return work.changed.ring();
+                drop(permit);
+                return work.changed.notify();
             }
             Err(_) => {
-                work.strike(FetchError::Protocol("an answer that is no part of a file".into()));
+                work.strike(FetchError::Protocol("the answer is no part of a file".into()));
                 None
             }
         },
         Err(error) => Some(error),
     };
     work.window.borrow_mut().handle_failed(request);
-    drop(leave);
+    drop(permit);
     match error {
-        Some(CallError::Rpc(error)) => work.handle_refusal(&center, &error, &reference).await,
-        // The data centre counts those, and gives up at some time.
+        Some(CallError::Rpc(error)) => work.handle_rpc_error(&dc, &error, &file_reference).await,
+        // The data centre counts these, and ends the download when there are too many.
         Some(CallError::Lost(_) | CallError::Transport(_) | CallError::Idle) | None => {}
-        Some(error) => work.fail(fetch_error(error)),
+        Some(error) => work.fail(error.into()),
     }
-    work.changed.ring();
+    work.changed.notify();
 }
 
 impl Work {
-    /// The request in the server's language.
-    fn request(&self, request: Request, reference: &[u8]) -> Vec<u8> {
+    /// The request as `upload.getFile`.
+    fn encode(&self, request: PartRequest, file_reference: &[u8]) -> Vec<u8> {
         let (id, access_hash) = (self.media.id, self.media.access_hash);
-        let file_reference = reference.to_vec();
+        let file_reference = file_reference.to_vec();
         let thumb_size = self.media.thumb_size.clone();
         let location = if thumb_size.is_empty() {
             enums::InputFileLocation::InputDocumentFileLocation(types::InputDocumentFileLocation {
@@ -209,37 +213,37 @@ impl Work {
         .to_bytes()
     }
 
-    async fn handle_refusal(&self, center: &Rc<Center>, error: &RpcError, reference: &[u8]) {
+    async fn handle_rpc_error(&self, dc: &Rc<DataCenter>, error: &RpcError, file_reference: &[u8]) {
         let message = error.message.as_str();
         if flood_wait(error).is_some() {
-            // The data centre holds everybody back already.
+            // The data centre's gate already holds all requests back.
             return;
         }
-        if let Some(dc) = message.strip_prefix("FILE_MIGRATE_") {
-            match dc.parse() {
-                // Another answer has said so before.
-                _ if self.dc.get() != center.dc => {}
-                Ok(dc) if (1..=i32::from(i16::MAX)).contains(&dc) => {
+        if let Some(number) = message.strip_prefix("FILE_MIGRATE_") {
+            match number.parse() {
+                // An earlier answer has moved the download already.
+                _ if self.dc.get() != dc.id() => {}
+                Ok(number) if (1..=i32::from(i16::MAX)).contains(&number) => {
                     self.strike(FetchError::Refused(message.into()));
-                    self.dc.set(dc);
-                    self.telegram.reference(&self.media).dc.set(dc);
+                    self.dc.set(number);
+                    self.references.get(&self.media).dc.set(number);
                 }
                 _ => self.fail(FetchError::Protocol(message.into())),
             }
             return;
         }
-        // Those that were under way together fail together; one of them sees to it.
+        // Requests in flight together fail together; one of them repairs the cause.
         if self.holds.get() > 0 {
             return;
         }
         if message.starts_with("FILE_REFERENCE_") || message == "FILEREF_UPGRADE_NEEDED" {
-            if *self.reference.borrow() != reference {
+            if *self.file_reference.borrow() != file_reference {
                 return;
             }
             self.strike(FetchError::Refused(message.into()));
             let hold = Hold::new(self);
-            match self.telegram.fresh_reference(&self.media, reference).await {
-                Ok(fresh) => drop(self.reference.replace(fresh)),
+            match self.references.renew(&self.media, file_reference).await {
+                Ok(renewed) => drop(self.file_reference.replace(renewed)),
                 Err(error) => self.fail(error),
             }
             drop(hold);
@@ -249,7 +253,7 @@ impl Work {
             self.strike(FetchError::LoggedOut);
             let hold = Hold::new(self);
             if self.failure.borrow().is_none()
-                && let Err(error) = center.authorize_again().await
+                && let Err(error) = dc.authorize_again().await
             {
                 self.fail(error);
             }
@@ -259,36 +263,36 @@ impl Work {
         if error.code == 500 || error.code < 0 || message == "TIMEOUT" {
             self.strike(FetchError::Refused(message.into()));
             let hold = Hold::new(self);
-            Timer::after(PAUSE * self.strikes.get().max(1)).await;
+            Timer::after(SERVER_ERROR_PAUSE * self.strikes.get().max(1)).await;
             drop(hold);
             return;
         }
         self.fail(FetchError::Refused(message.into()));
     }
 
-    /// From when on the part for which the reader waits should be asked for a second time, if it is under way once.
-    fn late_at(&self) -> Option<Instant> {
+    /// When a hedged request for the part that the reader waits for is due.
+    fn hedge_at(&self) -> Option<Instant> {
         let request = self.window.borrow().awaited()?;
-        let (since, line) = *self.under_way.borrow().get(&request)?;
-        let center = self.telegram.center(self.dc.get());
-        center.late_at(line, since, request.limit.into())
+        let (since, slot) = *self.in_flight.borrow().get(&request)?;
+        let dc = self.dcs.get(self.dc.get());
+        dc.hedge_at(slot, since, request.limit.into())
     }
 
-    /// Something went wrong that may go right the next time.
+    /// Counts a failure that may not repeat.
     fn strike(&self, error: FetchError) {
         self.strikes.set(self.strikes.get() + 1);
-        if self.strikes.get() >= MOST_STRIKES {
+        if self.strikes.get() >= MAX_STRIKES {
             self.fail(error);
         }
     }
 
     fn fail(&self, error: FetchError) {
         self.failure.borrow_mut().get_or_insert(error);
-        self.changed.ring();
+        self.changed.notify();
     }
 }
 
-/// While it is there, nothing new is asked for.
+/// Holds new requests back until it is dropped.
 struct Hold<'a>(&'a Work);
 
 impl<'a> Hold<'a> {
@@ -301,6 +305,6 @@ impl<'a> Hold<'a> {
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
         self.0.holds.set(self.0.holds.get() - 1);
-        self.0.changed.ring();
+        self.0.changed.notify();
     }
 }

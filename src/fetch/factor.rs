@@ -4,13 +4,13 @@
 //! number comes from a stranger: primes, squares and small factors get an answer, and there is a bound on the work.
 
 /// Products of two 32-bit primes take some 2¹⁶ steps; after so many the number is none.
-const MOST_STEPS: u32 = 1 << 21;
+const MAX_STEPS: u32 = 1 << 21;
 /// Differences are gathered in one product between two common divisors.
 const BATCH: u32 = 128;
 
 /// The factors of a product of two odd primes, the smaller one first. `None` for everything else.
 #[must_use]
-pub fn factor(pq: u64) -> Option<(u32, u32)> {
+pub(crate) fn factor(pq: u64) -> Option<(u32, u32)> {
     if pq.is_multiple_of(2) || pq < 9 || pq >> 63 != 0 || is_prime(pq) {
         return None;
     }
@@ -18,7 +18,7 @@ pub fn factor(pq: u64) -> Option<(u32, u32)> {
     let found = if root * root == pq {
         root
     } else {
-        let mut steps = MOST_STEPS;
+        let mut steps = MAX_STEPS;
         (1..20).find_map(|seed| rho(pq, seed, &mut steps))?
     };
     let (small, large) = (found.min(pq / found), found.max(pq / found));

@@ -3,7 +3,7 @@
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
 /// An answer is at most so long when it is unpacked: some hundred messages with all their text have a tenth of it.
-pub const MOST_BYTES: usize = 2 << 20;
+pub(crate) const MAX_BYTES: usize = 2 << 20;
 
 mod flag {
     pub(super) const HEADER_CRC: u8 = 0x02;
@@ -16,7 +16,7 @@ mod flag {
 ///
 /// The checksum is not looked at: what arrives here is authenticated as a whole.
 #[must_use]
-pub fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     let (header, mut rest) = packed.split_first_chunk::<10>()?;
     let [0x1f, 0x8b, 0x08, flags, ..] = *header else {
         return None;
@@ -35,7 +35,7 @@ pub fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
         rest = rest.get(2..)?;
     }
     let (deflated, trailer) = rest.split_last_chunk::<8>()?;
-    let unpacked = decompress_to_vec_with_limit(deflated, MOST_BYTES).ok()?;
+    let unpacked = decompress_to_vec_with_limit(deflated, MAX_BYTES).ok()?;
     let said = trailer.last_chunk().map(|len| u32::from_le_bytes(*len));
     (said == u32::try_from(unpacked.len()).ok()).then_some(unpacked)
 }
@@ -56,7 +56,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_was_packed_comes_back() {
-        for len in [0, 1, 1000, MOST_BYTES] {
+        for len in [0, 1, 1000, MAX_BYTES] {
             let bytes: Vec<u8> = (0..len).map(|at| (at / 7) as u8).collect();
             assert_eq!(unpack(&pack(&bytes)), Some(bytes));
         }
@@ -73,7 +73,7 @@ pub(crate) mod tests {
 
     #[test]
     fn bombs_and_pieces_bring_nothing() {
-        assert_eq!(unpack(&pack(&vec![0; MOST_BYTES + 1])), None);
+        assert_eq!(unpack(&pack(&vec![0; MAX_BYTES + 1])), None);
         let packed = pack(b"some text, some text");
         for len in 0..packed.len() {
             assert_eq!(unpack(&packed[..len]), None, "{len}");

@@ -8,24 +8,24 @@
 //! fetching; without a token only names of this machine are answered, so that no web page can read through a name of its
 //! own that it points here (DNS rebinding).
 
-mod answer;
 mod peer;
 mod plan;
 mod range;
 mod remux;
 mod request;
+mod response;
 #[cfg(test)]
 mod tests;
 
 use crate::cache::Cache;
 use crate::link::{Link, LinkError};
 use crate::source::{FetchError, Media, Reader, Source};
-use answer::{Head, Refusal, content_type, disposition, etag};
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::{clock, socket};
 use peer::{Next, Peer};
 use plan::{Plan, plan};
 use request::{Request, parameter};
+use response::{Head, Refusal, content_type, disposition, etag};
 use smol::LocalExecutor;
 use smol::future::FutureExt as _;
 use smol::lock::Semaphore;
@@ -40,32 +40,32 @@ use std::time::Duration;
 
 /// What the owner may choose.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// What has to stand in the URL.
-    pub token: Option<String>,
+    pub(crate) token: Option<String>,
     /// Connections at once; others wait in the kernel's queue.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Media at once; each has a window of its own.
-    pub streams: usize,
+    pub(crate) streams: usize,
     /// Remuxes at once.
-    pub remuxes: usize,
+    pub(crate) remuxes: usize,
     /// The program that remuxes.
-    pub ffmpeg: PathBuf,
+    pub(crate) ffmpeg: PathBuf,
     /// How long things may take.
-    pub times: Times,
+    pub(crate) times: Times,
 }
 
 /// How long things may take.
 #[derive(Clone, Debug)]
-pub struct Times {
+pub(crate) struct Times {
     /// From a request's first byte to its last.
-    pub head: Duration,
+    pub(crate) head: Duration,
     /// Between two requests.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// A client takes nothing: a player that is paused.
-    pub stall: Duration,
+    pub(crate) stall: Duration,
     /// A client has closed its side, and there is nothing for it.
-    pub half_closed: Duration,
+    pub(crate) half_closed: Duration,
 }
 
 impl Default for Settings {
@@ -93,7 +93,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const SEND_BUFFER: u32 = 512 << 10;
 
 /// Media over HTTP.
-pub struct Gateway<S: Source> {
+pub(crate) struct Gateway<S: Source> {
     source: Rc<S>,
     cache: Rc<Cache>,
     settings: Settings,
@@ -138,7 +138,7 @@ impl Drop for Place<'_> {
 
 impl<S: Source> Gateway<S> {
     /// A gateway to a source.
-    pub fn new(source: Rc<S>, cache: Rc<Cache>, settings: Settings) -> Rc<Gateway<S>> {
+    pub(crate) fn new(source: Rc<S>, cache: Rc<Cache>, settings: Settings) -> Rc<Gateway<S>> {
         Rc::new(Gateway {
             source,
             cache,
@@ -150,7 +150,7 @@ impl<S: Source> Gateway<S> {
 }
 
 /// Answers for ever. Dropping it closes every connection.
-pub async fn serve<S: Source>(gateway: Rc<Gateway<S>>, listeners: Vec<Async<TcpListener>>) {
+pub(crate) async fn serve<S: Source>(gateway: Rc<Gateway<S>>, listeners: Vec<Async<TcpListener>>) {
     listen(Site::Everything(gateway), listeners).await;
 }
 
@@ -538,7 +538,7 @@ fn content_range(part: &Range<u64>, size: u64) -> String {
 ///
 /// # Errors
 /// As getrandom(2).
-pub fn random_word() -> io::Result<String> {
+pub(crate) fn random_word() -> io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -1,50 +1,54 @@
-//! mtfetch: media from Telegram in a sliding window, in order as it arrives.
+//! mtfetch: downloads media from Telegram through a sliding window and hands the bytes out in order.
 //!
-//! | room | what it is |
+//! | module | content |
 //! |---|---|
-//! | `main` | argv → exit code |
-//! | [`cli`] | login, logout, get, serve, check |
-//! | [`config`] | UCI text → a valid [`config::Config`]; every default |
-//! | [`link`] | what people paste: t.me links of messages |
-//! | [`source`] | where media comes from, and the bytes in order |
-//! | [`cache`] | what links led to, in memory, in a file, in a Redis |
-//! | [`http`] | `mtfetch serve`: media over HTTP/1.1 |
-//! | [`output`] | `mtfetch get`: media into files, and on with them after a break |
-//! | [`progress`] | how far a download is |
-//! | [`telegram`] | the account and its data centres, as a [`source::Source`] |
-//! | [`account`] | logging in and out |
-//! | `media` | from a link to what can be fetched |
-//! | [`download`] | one reader: requests out, parts in order |
-//! | [`schedule`] | which bytes are asked for when, and over which connection |
-//! | `center` | a data centre: connections, their pace, waits |
-//! | `connection` | a session over a socket, with a task of its own: `signal` |
-//! | [`way`] | ways to data centres: straight, or through a proxy |
-//! | [`session`] | requests and answers over one connection: [`salts`], [`answer`], [`gzip`] |
-//! | [`exchange`] | a key with a data centre: [`factor`], [`rsa`] |
-//! | [`store`] | the file with keys, salts and the account |
+//! | `main`, [`cli`] | the commands login, logout, get, serve, check |
+//! | [`config`] | UCI text in, a valid [`config::Config`] out; every default |
+//! | [`link`] | t.me links of messages |
+//! | [`source`] | the traits: resolve a link, read a range in order |
+//! | `cache` | what links led to: in memory, in a file, in Redis |
+//! | `http` | `mtfetch serve`: media over HTTP/1.1 |
+//! | `output`, `progress` | `mtfetch get`: media into files, resumed after a break |
+//! | [`telegram`] | Telegram as a [`source::Source`]; [`account`]: login and logout |
+//! | `media`, `chats`, `media_name` | from a link to media |
+//! | `download` | one reader: requests out, parts in order; `file_reference`: what opens a file |
+//! | `schedule` | which bytes are requested when, and over which connection |
+//! | `dc` | a data centre: connections, pace, flood waits; `keyring`: its key and the account |
+//! | `connection` | a session over a transport, driven by one task |
+//! | [`route`] | routes to data centres: direct, or through a proxy |
+//! | [`session`] | MTProto messages of one connection: [`salts`], [`answer`], `gzip` |
+//! | [`auth_key`] | the key exchange with a data centre: `factor`, [`rsa`] |
+//! | [`store`] | the account file: keys, salts, the account |
 
 pub mod account;
 pub mod answer;
-pub mod cache;
-mod center;
+pub mod auth_key;
+mod cache;
+mod call_error;
+mod chats;
 pub mod cli;
 pub mod config;
 mod connection;
-pub mod download;
-pub mod exchange;
-pub mod factor;
-pub mod gzip;
-pub mod http;
+mod dc;
+mod download;
+mod factor;
+mod file_reference;
+mod gzip;
+mod http;
+mod keyring;
 pub mod link;
 mod media;
-pub mod output;
-pub mod progress;
+mod media_name;
+#[cfg(test)]
+mod memory_source;
+mod output;
+mod progress;
+pub mod route;
 pub mod rsa;
 pub mod salts;
-pub mod schedule;
+mod schedule;
 pub mod session;
-mod signal;
 pub mod source;
 pub mod store;
 pub mod telegram;
-pub mod way;
+mod timeout;

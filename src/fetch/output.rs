@@ -4,7 +4,7 @@
 //! whole and on the disk. What an earlier attempt left is read again and compared before anything is added to it.
 //! What is no file (a pipe, a device, `-` for stdout) gets the bytes as they come.
 
-pub mod partial;
+pub(crate) mod partial;
 
 use crate::source::{FetchError, Media, Reader, Source};
 use partial::Partial;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a medium goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// The standard output.
     Stdout,
     /// A file, which takes its place at the end.
@@ -27,7 +27,7 @@ pub enum Target {
 
 /// Why there is no file.
 #[derive(Debug)]
-pub enum SaveError {
+pub(crate) enum SaveError {
     /// The medium cannot be had.
     Fetch(FetchError),
     /// The file system says no. Names the file.
@@ -68,7 +68,7 @@ impl From<FetchError> for SaveError {
 }
 
 /// What is told while a medium comes.
-pub trait Watch {
+pub(crate) trait Watch {
     /// It begins; so many bytes were there.
     fn begin(&mut self, media: &Media, target: &Target, there: u64);
     /// So many more are written.
@@ -81,7 +81,7 @@ pub trait Watch {
 ///
 /// # Errors
 /// When a name that the owner has not chosen is taken.
-pub fn targets(output: Option<&Path>, media: &[Media]) -> Result<Vec<Target>, SaveError> {
+pub(crate) fn targets(output: Option<&Path>, media: &[Media]) -> Result<Vec<Target>, SaveError> {
     let folder = match output {
         None => Path::new(""),
         Some(path) if path == Path::new("-") => return Ok(vec![Target::Stdout; media.len()]),
@@ -159,7 +159,7 @@ fn file_name(media: &Media) -> String {
 ///
 /// # Errors
 /// Then what came so far is kept for the next attempt, unless it went to a device.
-pub async fn save<S: Source>(
+pub(crate) async fn save<S: Source>(
     source: &S,
     media: &Media,
     target: &Target,

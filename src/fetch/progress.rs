@@ -11,7 +11,7 @@ const BAR: usize = 20;
 
 /// A download on its way.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     name: String,
     total: u64,
     done: u64,
@@ -25,7 +25,7 @@ pub struct Progress {
 impl Progress {
     /// One that begins, with so much there already.
     #[must_use]
-    pub fn new(name: &str, total: u64, done: u64, now: Instant) -> Progress {
+    pub(crate) fn new(name: &str, total: u64, done: u64, now: Instant) -> Progress {
         Progress {
             name: name.to_owned(),
             total,
@@ -38,7 +38,7 @@ impl Progress {
     }
 
     /// So much has come; answers whether it is time for a new line.
-    pub fn add(&mut self, bytes: u64, now: Instant) -> bool {
+    pub(crate) fn add(&mut self, bytes: u64, now: Instant) -> bool {
         self.done += bytes;
         let is_time = |last: Instant| now.saturating_duration_since(last) >= PERIOD;
         if self.samples.back().is_none_or(|sample| is_time(sample.0)) {
@@ -64,7 +64,7 @@ impl Progress {
 
     /// One line of at most so many columns.
     #[must_use]
-    pub fn line(&self, columns: usize, now: Instant) -> String {
+    pub(crate) fn line(&self, columns: usize, now: Instant) -> String {
         let share = if self.total == 0 {
             1.0
         } else {
@@ -101,7 +101,7 @@ impl Progress {
 
     /// What is said at the end.
     #[must_use]
-    pub fn summary(&self, now: Instant) -> String {
+    pub(crate) fn summary(&self, now: Instant) -> String {
         let seconds = now.saturating_duration_since(self.began).as_secs_f64();
         let came = self.done - self.before;
         let speed = amount((came as f64 / seconds.max(0.001)) as u64);
@@ -115,7 +115,7 @@ impl Progress {
 
 /// Bytes in decimal units.
 #[must_use]
-pub fn amount(bytes: u64) -> String {
+pub(crate) fn amount(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KB", "MB", "GB"] {
         if value < 999.5 {

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 /// Bytes of a modulus.
 pub const MODULUS_LEN: usize = 256;
 /// What is sealed may be so long,
-const MOST_DATA: usize = 144;
+const MAX_DATA: usize = 144;
 /// and is padded to this.
 const PADDED: usize = 192;
 
@@ -93,7 +93,7 @@ impl PublicKey {
     /// Seals `data` of at most 144 bytes. `None` if it is longer.
     #[must_use]
     pub fn seal(&self, data: &[u8], random: &mut dyn FnMut(&mut [u8])) -> Option<[u8; MODULUS_LEN]> {
-        if data.len() > MOST_DATA {
+        if data.len() > MAX_DATA {
             return None;
         }
         let mut padded = [0; PADDED];

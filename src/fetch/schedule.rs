@@ -1,10 +1,10 @@
-//! Which bytes are asked for when, and over which connection. No sockets, no clock of its own.
+//! Which bytes of a file are requested when, and over which connection. No sockets, no clock.
 //!
-//! [`window`] is one reader's: it cuts a range of a file into requests that obey the server's rules, and puts what comes back
-//! in order. [`pace`] is a data centre's: it gives out permits to ask, and holds them back when the server says so. Whoever
-//! asks takes the permit first and the request after it, so that a permit is never held by somebody who waits for another.
+//! [`window`] belongs to one reader: it cuts a range of a file into requests that obey the server's rules, and puts the answers in
+//! order. [`pace`] belongs to a data centre: it gives out permits, and holds them back during flood waits. The caller takes the
+//! permit first and the request second, so that a permit is never held by a task that waits for another one.
 
-pub mod pace;
+pub(crate) mod pace;
 #[cfg(test)]
 mod tests;
-pub mod window;
+pub(crate) mod window;

@@ -7,7 +7,7 @@
 //!
 //! Each packet carries one message, so that no container has to be remembered. Promises: whatever arrives, there is an answer
 //! or an error; a message is taken once; a request is sent again when the server has refused it for its number or its salt
-//! (up to `MOST_SENDINGS` times), and otherwise never.
+//! (up to `MAX_SENDINGS` times), and otherwise never.
 
 use crate::answer::{Answer, bytes_within};
 use crate::gzip;
@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 /// So often is one request sent before the session gives up.
-const MOST_SENDINGS: u8 = 5;
+const MAX_SENDINGS: u8 = 5;
 /// So many numbers of messages are remembered, to take none twice.
 const SEEN: usize = 512;
 /// A message that is older than this, in seconds, is not taken,
@@ -28,7 +28,7 @@ const OLDEST: i64 = 300;
 /// nor one that is so far in the future.
 const NEWEST: i64 = 30;
 /// A container has at most so many messages.
-const MOST_CONTAINED: u32 = 1020;
+const MAX_CONTAINED: u32 = 1020;
 /// How many salts are asked for at once: each serves for some half an hour.
 const SALTS: i32 = 32;
 
@@ -343,7 +343,7 @@ impl Session {
             }
             id::CONTAINER if depth == Depth::Outer => {
                 let count = word(body, 4)?;
-                if count > MOST_CONTAINED {
+                if count > MAX_CONTAINED {
                     return Err(SessionError::Malformed);
                 }
                 let mut at = message.body.start + 8;
@@ -445,7 +445,7 @@ impl Session {
         let mut again: Vec<Sent> = self.sent.extract_if(.., |sent| which(sent)).collect();
         again.retain(|sent| !sent.body.is_empty());
         again.sort_by_key(|sent| sent.msg_id);
-        if again.iter().any(|sent| sent.sendings >= MOST_SENDINGS) {
+        if again.iter().any(|sent| sent.sendings >= MAX_SENDINGS) {
             return Err(SessionError::Rejected(0));
         }
         self.again.extend(again);

@@ -1,8 +1,5 @@
 //! Where media comes from: Telegram, and in tests whatever stands in for it.
 
-#[cfg(test)]
-pub(crate) mod memory;
-
 use crate::link::Link;
 use std::future::Future;
 use std::ops::Range;

@@ -18,9 +18,9 @@ const MAGIC: [u8; 8] = *b"mtfetch\x01";
 /// Only the owner reads and writes.
 const MODE: u32 = 0o600;
 /// Longer files are none of ours: a key with all its salts has 1.3 KB.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 /// There are five data centres, some for tests, and the content network.
-const MOST_KEYS: usize = 32;
+const MAX_KEYS: usize = 32;
 const DIGEST_LEN: usize = 32;
 
 /// What the file says.
@@ -155,7 +155,7 @@ impl Store {
             file.set_permissions(Permissions::from_mode(MODE))?;
         }
         let mut bytes = Vec::new();
-        file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -203,8 +203,8 @@ fn emit(contents: &Contents) -> Vec<u8> {
     bytes.push(flags);
     bytes.extend(account.user.to_le_bytes());
     bytes.extend(account.home.to_le_bytes());
-    bytes.push(contents.keys.len().min(MOST_KEYS) as u8);
-    for (dc, key) in contents.keys.iter().take(MOST_KEYS) {
+    bytes.push(contents.keys.len().min(MAX_KEYS) as u8);
+    for (dc, key) in contents.keys.iter().take(MAX_KEYS) {
         let (told, timed) = key.salts.parts();
         bytes.extend(dc.to_le_bytes());
         bytes.push(u8::from(key.authorized));
@@ -260,7 +260,7 @@ fn parse(bytes: &[u8]) -> Option<Contents> {
         };
         contents.keys.insert(dc, key);
     }
-    (rest.is_empty() && usize::from(keys) <= MOST_KEYS).then_some(contents)
+    (rest.is_empty() && usize::from(keys) <= MAX_KEYS).then_some(contents)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

@@ -1,11 +1,11 @@
 //! A client of a test's choosing, and what every test does with it.
 
 use mtfetch::link::{Chat, Link};
+use mtfetch::route::Route;
 use mtfetch::rsa::PublicKey;
 use mtfetch::source::{FetchError, Media, Reader as _, Source as _};
 use mtfetch::store::Store;
-use mtfetch::telegram::{Device, Options, Telegram};
-use mtfetch::way::Way;
+use mtfetch::telegram::{Device, Telegram, TelegramOptions};
 use mtproto_test_dc::world::{Channel, File, Message};
 use mtproto_test_dc::{Cluster, World};
 use mtrelay_core::dc::{DcId, Table};
@@ -47,8 +47,8 @@ pub(crate) fn link(message: i32) -> Link {
     }
 }
 
-/// The way straight to the data centres.
-pub(crate) fn direct(cluster: &Cluster) -> Way {
+/// The direct route to the data centres.
+pub(crate) fn direct(cluster: &Cluster) -> Route {
     let mut table = Table::built_in();
     for (dc, address) in cluster.addrs() {
         let id = i16::try_from(*dc).ok().and_then(DcId::new);
@@ -57,22 +57,22 @@ pub(crate) fn direct(cluster: &Cluster) -> Way {
             vec![*address],
         );
     }
-    Way::Direct(table)
+    Route::Direct(table)
 }
 
 /// What a client has.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) way: Way,
+    pub(crate) route: Route,
     pub(crate) connections: usize,
     pub(crate) public_key: &'static str,
     pub(crate) api: (i32, String),
 }
 
 impl Setup {
-    pub(crate) fn new(cluster: &Cluster, way: Way, connections: usize) -> Setup {
+    pub(crate) fn new(cluster: &Cluster, route: Route, connections: usize) -> Setup {
         Setup {
-            way,
+            route,
             connections,
             public_key: cluster.public_key(),
             api: cluster.world(|world| (world.api_id, world.api_hash.clone())),
@@ -87,10 +87,10 @@ impl Setup {
 pub(crate) fn run<T>(setup: Setup, account: &Path, work: impl AsyncFnOnce(Telegram) -> T) -> T {
     let executor = Rc::new(LocalExecutor::new());
     let dialer = Dialer::new(executor.clone(), DialOptions::default());
-    let options = Options {
+    let options = TelegramOptions {
         api_id: setup.api.0,
         api_hash: setup.api.1,
-        ways: vec![setup.way],
+        routes: vec![setup.route],
         keys: PublicKey::from_pem(setup.public_key).expect("the cluster's key is one"),
         store: Store::new(account),
         connections: setup.connections,

@@ -68,7 +68,7 @@ fn servers_that_speak_something_else_end_within_five_seconds() {
             }
         });
         let mut setup = Setup::new(&cluster, direct(&cluster), 1);
-        let mtfetch::way::Way::Direct(table) = &mut setup.way else {
+        let mtfetch::route::Route::Direct(table) = &mut setup.route else {
             unreachable!("it is direct");
         };
         let two = mtrelay_core::dc::DcId::new(2).expect("a number of a data centre");

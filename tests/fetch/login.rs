@@ -63,10 +63,10 @@ fn an_account_of_another_data_centre_is_found_there() {
     }
     let cluster = Cluster::start(world);
     let dir = TempDir::new();
-    for way in ["bot", "phone"] {
+    for method in ["bot", "phone"] {
         let setup = Setup::new(&cluster, direct(&cluster), 1);
-        run(setup, &dir.path().join(way), async |telegram| {
-            if way == "bot" {
+        run(setup, &dir.path().join(method), async |telegram| {
+            if method == "bot" {
                 telegram.login_bot(TOKEN).await.expect("the bot is known");
             } else {
                 let sent = telegram

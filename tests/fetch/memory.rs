@@ -1,8 +1,8 @@
 //! How much memory it takes while a player pauses, and after many downloads. The client is a process of its own here.
 
 use crate::client::{Setup, digest, find, logged_in, ms, run, world};
+use mtfetch::route::Route;
 use mtfetch::source::{Reader as _, Source as _};
-use mtfetch::way::Way;
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::world::File;
 use mtrelay_core::dc::{DcId, Table};
@@ -51,7 +51,7 @@ fn child_setup() -> Option<Setup> {
     }
     // The key and the application are those of every cluster.
     let any = Cluster::start(mtproto_test_dc::World::new());
-    Some(Setup::new(&any, Way::Direct(table), 4))
+    Some(Setup::new(&any, Route::Direct(table), 4))
 }
 
 #[test]

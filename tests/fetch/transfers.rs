@@ -1,7 +1,7 @@
 //! Downloads carry the bytes of the source: directly and through the relay, over one connection and over several.
 
 use crate::client::{Setup, assert_no_violations, digest, direct, fetch_whole, find, logged_in, world};
-use mtfetch::way::Way;
+use mtfetch::route::Route;
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::world::File;
 use mtrelay_test_support::rng::{Rng, base_seed};
@@ -37,14 +37,14 @@ fn relay(cluster: &Cluster) -> Option<Relay> {
     Some(Relay::start(&bin.to_string_lossy(), &config))
 }
 
-fn proxied(relay: &Relay, form: Form) -> Way {
+fn proxied(relay: &Relay, form: Form) -> Route {
     let key = Secret::from_bytes(SECRET);
-    Way::Proxy(vec![relay.addr()], Written { key, form })
+    Route::Proxy(vec![relay.addr()], Written { key, form })
 }
 
 /// Fetches the file by this route over this many connections.
-fn fetch(cluster: &Cluster, way: Way, connections: usize, file: &File) {
-    logged_in(Setup::new(cluster, way, connections), async |telegram| {
+fn fetch(cluster: &Cluster, route: Route, connections: usize, file: &File) {
+    logged_in(Setup::new(cluster, route, connections), async |telegram| {
         fetch_whole(&telegram, file).await;
     });
     assert_no_violations(cluster);

@@ -6,7 +6,7 @@
 
 use grammers_tl_types::enums;
 use mtfetch::answer::Answer;
-use mtfetch::exchange::{Exchange, Step};
+use mtfetch::auth_key::{KeyExchange, Step};
 use mtfetch::rsa::PublicKey;
 use mtfetch::salts::Salts;
 use mtfetch::session::{Event, Session};
@@ -94,7 +94,7 @@ fn decoded(answer: Answer) -> bool {
 pub(crate) fn exchange(mut data: &[u8]) -> bool {
     let keys = PublicKey::from_pem(mtproto_test_dc::PUBLIC_KEY_PEM).expect("it is one");
     let mut fill = filler();
-    let (mut exchange, first) = Exchange::new(2, NOW, &mut fill);
+    let (mut exchange, first) = KeyExchange::new(2, NOW, &mut fill);
     let mut nonces = envelope::Nonces::default();
     nonces.learn(&first);
     // The server may ask for other values a few times.

@@ -133,12 +133,12 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::memory;
+    use crate::memory_source;
 
     fn some() -> Entry {
         Entry {
             kept: 1_800_000_000,
-            media: vec![memory::media(1, u64::MAX), memory::media(-2, 0)],
+            media: vec![memory_source::media(1, u64::MAX), memory_source::media(-2, 0)],
         }
     }
 

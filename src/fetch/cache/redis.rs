@@ -11,6 +11,6 @@ mod enabled;
 mod resp;
 
 #[cfg(not(feature = "redis"))]
-pub use disabled::Server;
+pub(crate) use disabled::Server;
 #[cfg(feature = "redis")]
-pub use enabled::Server;
+pub(crate) use enabled::Server;

@@ -6,11 +6,11 @@ use super::{FAILED, WRONG, answer, complain, get};
 use crate::account::Login;
 use crate::config::{Config, Proxy};
 use crate::output::SaveError;
+use crate::route::Route;
 use crate::rsa::PublicKey;
 use crate::source::FetchError;
 use crate::store::{Account, Store};
-use crate::telegram::{Device, Options, Telegram};
-use crate::way::Way;
+use crate::telegram::{Device, Telegram, TelegramOptions};
 use mtrelay_core::dial::Dialer;
 use smol::LocalExecutor;
 use std::net::ToSocketAddrs as _;
@@ -31,10 +31,10 @@ async fn open(config: &Config, executor: Rc<LocalExecutor<'static>>) -> Result<T
         return Err(WRONG);
     };
     let store = Store::new(&config.account);
-    let options = Options {
+    let options = TelegramOptions {
         api_id,
         api_hash,
-        ways: ways(config).await?,
+        routes: routes(config).await?,
         keys: keys(config)?,
         store,
         connections: config.connections as usize,
@@ -168,24 +168,24 @@ fn code(error: &FetchError) -> u8 {
 }
 
 /// Where the data centres are, or the proxies that lead to them.
-async fn ways(config: &Config) -> Result<Vec<Way>, u8> {
-    let mut ways = Vec::new();
+async fn routes(config: &Config) -> Result<Vec<Route>, u8> {
+    let mut routes = Vec::new();
     for proxy in &config.proxies {
         let Proxy { server, secret } = proxy.clone();
         let place = (server.host.clone(), server.port);
         match smol::unblock(move || place.to_socket_addrs().map(Vec::from_iter)).await {
-            Ok(addresses) => ways.push(Way::Proxy(addresses, secret)),
+            Ok(addresses) => routes.push(Route::Proxy(addresses, secret)),
             Err(error) => complain(format_args!("the proxy {server}: {error}")),
         }
     }
-    if ways.is_empty() && !config.proxies.is_empty() {
+    if routes.is_empty() && !config.proxies.is_empty() {
         // Not the direct way instead: who names a proxy wants it.
         return Err(FAILED);
     }
-    if ways.is_empty() {
-        ways.push(Way::Direct(config.dcs.clone()));
+    if routes.is_empty() {
+        routes.push(Route::Direct(config.dcs.clone()));
     }
-    Ok(ways)
+    Ok(routes)
 }
 
 fn keys(config: &Config) -> Result<Vec<PublicKey>, u8> {

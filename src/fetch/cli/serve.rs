@@ -2,7 +2,7 @@
 
 use super::args::ServeArgs;
 use super::{FAILED, WRONG, complain};
-use crate::cache::{Cache, Options};
+use crate::cache::{Cache, CacheOptions};
 use crate::config::{Config, Place, place, shown_address, token};
 use crate::http::{self, Gateway, Settings};
 use crate::source::Source;
@@ -73,7 +73,7 @@ pub(super) fn bind(config: &Config, user: Option<&str>) -> Result<Vec<TcpListene
 }
 
 pub(super) fn cache(config: &Config, account: i64) -> Rc<Cache> {
-    Rc::new(Cache::new(Options {
+    Rc::new(Cache::new(CacheOptions {
         file: config.cache.clone(),
         redis: config.redis.clone(),
         account,

@@ -5,8 +5,8 @@
 //! served as long as bytes come without a pause of [`Times::half_closed`].
 
 use super::Times;
-use super::answer::Refusal;
 use super::request::{self, HEAD_MAX, Parsed, Request};
+use super::response::Refusal;
 use mtrelay_core::reactor::{Async, Timer};
 use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};

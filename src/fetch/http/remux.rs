@@ -3,9 +3,9 @@
 //! ffmpeg copies (`-c copy`), if it is installed. It reads the medium from us, over a loopback listener of its own that answers
 //! one path nobody can guess, so it seeks as any player does and needs no disk. It is killed as soon as the client leaves.
 
-use super::answer::{Head, Refusal, disposition};
 use super::peer::Peer;
 use super::request::Request;
+use super::response::{Head, Refusal, disposition};
 use super::{Done, Gateway, Place, Site, Stop, listen, random_word};
 use crate::source::{Media, Source};
 use mtrelay_core::reactor::Async;

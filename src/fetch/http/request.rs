@@ -1,6 +1,6 @@
 //! A request's head (RFC 9112): bytes in; a request, "need more", or a refusal out.
 
-use super::answer::Refusal;
+use super::response::Refusal;
 
 /// The longest head: a player's is about 500 bytes, a browser's with its cookies for a router some KiB.
 pub(super) const HEAD_MAX: usize = 8192;

@@ -5,7 +5,7 @@ mod client;
 pub(super) use client::{client, connect, until};
 
 use super::*;
-use crate::source::memory::{self, Memory};
+use crate::memory_source::{self, Memory};
 use client::{Answer, Client};
 use mtrelay_core::reactor::block_on;
 use std::net::Ipv4Addr;
@@ -41,7 +41,7 @@ pub(super) fn serving<T>(
 const SIZE: u64 = 300_000;
 
 fn video() -> Memory {
-    Memory::with([memory::media(5, SIZE), memory::media(6, 0)])
+    Memory::with([memory_source::media(5, SIZE), memory_source::media(6, 0)])
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_medium_is_answered_whole() {
                 answer.header("Content-Disposition"),
                 Some("inline; filename=\"video-5.mp4\"")
             );
-            assert!(answer.body == memory::bytes(5, 0..SIZE));
+            assert!(answer.body == memory_source::bytes(5, 0..SIZE));
         })
         .await;
     });
@@ -105,7 +105,7 @@ fn ranges_are_answered_on_one_connection() {
                 assert_eq!(answer.status, 206, "{range}");
                 let content_range = format!("bytes {first}-{}/{SIZE}", end - 1);
                 assert_eq!(answer.header("Content-Range"), Some(&*content_range));
-                assert!(answer.body == memory::bytes(5, first..end), "{range}");
+                assert!(answer.body == memory_source::bytes(5, first..end), "{range}");
             }
             let tag = client
                 .ask_head("/t.me/news/5", "")
@@ -141,7 +141,7 @@ fn several_ranges_are_parts_of_one_answer() {
                     end - 1
                 );
                 expected.extend(title.into_bytes());
-                expected.extend(memory::bytes(5, first..end));
+                expected.extend(memory_source::bytes(5, first..end));
             }
             expected.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
             assert!(answer.body == expected);
@@ -249,16 +249,16 @@ fn a_failure_before_the_first_byte_has_a_status_and_a_later_one_cuts() {
 
 #[test]
 fn an_album_is_asked_for_one_by_one() {
-    let album: Vec<Media> = (30..33).map(|id| memory::media(id, 10)).collect();
+    let album: Vec<Media> = (30..33).map(|id| memory_source::media(id, 10)).collect();
     let memory = video();
     memory.messages.borrow_mut().insert(31, Ok(album));
     serving(memory, settings(), async |address, _| {
         client(move || {
             let mut client = connect(address);
             let mut body = |target| client.ask(target, "").body;
-            assert_eq!(body("/t.me/news/31"), memory::bytes(31, 0..10));
-            assert_eq!(body("/t.me/news/31?n=1"), memory::bytes(30, 0..10));
-            assert_eq!(body("/t.me/news/31?n=3"), memory::bytes(32, 0..10));
+            assert_eq!(body("/t.me/news/31"), memory_source::bytes(31, 0..10));
+            assert_eq!(body("/t.me/news/31?n=1"), memory_source::bytes(30, 0..10));
+            assert_eq!(body("/t.me/news/31?n=3"), memory_source::bytes(32, 0..10));
         })
         .await;
     });
@@ -274,8 +274,8 @@ fn requests_in_a_row_are_answered_in_order() {
             };
             let last = "GET /t.me/news/5 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
             client.send(&[&get("0-9"), &get("100-200000"), "\r\n", last].concat());
-            assert!(client.answer().body == memory::bytes(5, 0..10));
-            assert!(client.answer().body == memory::bytes(5, 100..200_001));
+            assert!(client.answer().body == memory_source::bytes(5, 0..10));
+            assert!(client.answer().body == memory_source::bytes(5, 100..200_001));
             let answer = client.answer();
             assert_eq!(
                 (answer.header("Connection"), answer.body.len() as u64),
@@ -297,7 +297,7 @@ fn old_clients_and_those_that_close_their_side_are_served() {
             let mut half = connect(address);
             half.send("GET /t.me/news/5 HTTP/1.1\r\nHost: localhost\r\n\r\n");
             half.close_half();
-            assert!(half.answer().body == memory::bytes(5, 0..SIZE));
+            assert!(half.answer().body == memory_source::bytes(5, 0..SIZE));
             assert!(half.is_closed());
         })
         .await;
@@ -392,7 +392,7 @@ fn names_that_are_not_ours_need_a_token() {
 
 #[test]
 fn a_client_that_leaves_frees_its_work() {
-    let large = Memory::with([memory::media(5, 1 << 30)]);
+    let large = Memory::with([memory_source::media(5, 1 << 30)]);
     serving(large, settings(), async |address, memory| {
         let mut leaving = client(move || {
             let mut client = connect(address);
@@ -423,7 +423,7 @@ fn a_client_that_leaves_frees_its_work() {
 
 #[test]
 fn a_slow_reader_stops_the_fetching() {
-    let large = Memory::with([memory::media(5, 1 << 30)]);
+    let large = Memory::with([memory_source::media(5, 1 << 30)]);
     serving(large, settings(), async |address, memory| {
         let slow = client(move || {
             let mut client = connect(address);
@@ -451,7 +451,7 @@ fn media_beyond_the_limit_are_told_to_come_again() {
         ..settings()
     };
     serving(
-        Memory::with([memory::media(5, 1 << 30)]),
+        Memory::with([memory_source::media(5, 1 << 30)]),
         narrow,
         async |address, memory| {
             let first = client(move || {
@@ -513,12 +513,12 @@ fn curl_resumes_and_keeps_its_connection() {
             let folder = std::env::temp_dir().join(format!("mtfetch-curl-{}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
             let file = folder.join("film");
-            std::fs::write(&file, memory::bytes(5, 0..123_456)).unwrap();
+            std::fs::write(&file, memory_source::bytes(5, 0..123_456)).unwrap();
             let url = format!("http://{address}/t.me/news/5");
             let words = ["-C", "-", "-o", file.to_str().unwrap(), &url].map(String::from);
             let done = curl(words.to_vec()).unwrap();
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            assert!(std::fs::read(&file).unwrap() == memory::bytes(5, 0..SIZE));
+            assert!(std::fs::read(&file).unwrap() == memory_source::bytes(5, 0..SIZE));
             std::fs::remove_dir_all(&folder).unwrap();
             let words = [
                 "-r",

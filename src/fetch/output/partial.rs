@@ -13,13 +13,13 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::path::{Path, PathBuf};
 
 /// What one sum is about.
-pub const BLOCK: u64 = 1 << 20;
+pub(crate) const BLOCK: u64 = 1 << 20;
 /// A sum in hex, and the end of its line.
 const LINE: u64 = 65;
 
 /// A file in the making. Its methods block: they belong on a thread for that.
 #[derive(Debug)]
-pub struct Partial {
+pub(crate) struct Partial {
     path: PathBuf,
     part: File,
     sums: File,
@@ -50,7 +50,7 @@ impl Partial {
     ///
     /// # Errors
     /// As the file system; `WouldBlock` if somebody else is at it.
-    pub fn open(path: &Path, media: &Media) -> io::Result<Partial> {
+    pub(crate) fn open(path: &Path, media: &Media) -> io::Result<Partial> {
         let (part_path, sums_path) = (beside(path, ".part"), beside(path, ".part.sums"));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -90,19 +90,13 @@ impl Partial {
 
     /// How much is there.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
-    }
-
-    /// Whether nothing is there.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// What the disk has left, if it says so.
     #[must_use]
-    pub fn free_bytes(&self) -> Option<u64> {
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
         let disk = rustix::fs::fstatvfs(&self.part).ok()?;
         disk.f_bavail.checked_mul(disk.f_frsize)
     }
@@ -111,7 +105,7 @@ impl Partial {
     ///
     /// # Errors
     /// As the file system.
-    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = (BLOCK - self.len % BLOCK).min(rest.len() as u64);
@@ -132,7 +126,7 @@ impl Partial {
     ///
     /// # Errors
     /// As the file system.
-    pub fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         self.part.sync_all()?;
         fs::rename(beside(&self.path, ".part"), &self.path)?;
         // Without the sums the part would begin anew, so they go last.

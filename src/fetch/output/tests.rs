@@ -1,7 +1,7 @@
 //! Files as they are found after whatever happened to them.
 
 use super::*;
-use crate::source::memory::{self, Memory};
+use crate::memory_source::{self, Memory};
 use mtrelay_core::reactor::block_on;
 use partial::BLOCK;
 use std::fs;
@@ -84,7 +84,7 @@ fn goes_on(folder: &Folder, media: &Media) -> u64 {
     assert!(seen.ended);
     assert_eq!(seen.there + seen.added, media.size);
     assert_eq!(memory.given.get(), seen.added, "only what was missing is fetched");
-    assert!(fs::read(folder.file()).unwrap() == memory::bytes(media.id, 0..media.size));
+    assert!(fs::read(folder.file()).unwrap() == memory_source::bytes(media.id, 0..media.size));
     assert_eq!(folder.names(), ["film.mp4"]);
     seen.there
 }
@@ -93,15 +93,15 @@ fn goes_on(folder: &Folder, media: &Media) -> u64 {
 fn a_file_takes_its_place_when_it_is_whole() {
     for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, SIZE] {
         let folder = Folder::new("whole");
-        assert_eq!(goes_on(&folder, &memory::media(5, size)), 0);
+        assert_eq!(goes_on(&folder, &memory_source::media(5, size)), 0);
         // Asked for again it is replaced.
-        assert_eq!(goes_on(&folder, &memory::media(6, size)), 0);
+        assert_eq!(goes_on(&folder, &memory_source::media(6, size)), 0);
     }
 }
 
 #[test]
 fn a_broken_download_goes_on_behind_its_last_whole_mebibyte() {
-    let media = memory::media(5, SIZE);
+    let media = memory_source::media(5, SIZE);
     for (at, believed) in [
         (0, 0),
         (BLOCK - 1, 0),
@@ -116,7 +116,7 @@ fn a_broken_download_goes_on_behind_its_last_whole_mebibyte() {
 
 #[test]
 fn what_is_there_is_compared_with_its_sums() {
-    let media = memory::media(5, SIZE);
+    let media = memory_source::media(5, SIZE);
     let changed = |name: &str, change: &dyn Fn(&Path, &Path)| {
         let folder = Folder::new(name);
         broken_at(&folder, &media, SIZE - 1);
@@ -165,17 +165,17 @@ fn what_is_there_is_compared_with_its_sums() {
 #[test]
 fn the_parts_of_another_medium_are_not_believed() {
     let folder = Folder::new("other");
-    broken_at(&folder, &memory::media(5, SIZE), 3 * BLOCK);
-    assert_eq!(goes_on(&folder, &memory::media(6, SIZE)), 0);
+    broken_at(&folder, &memory_source::media(5, SIZE), 3 * BLOCK);
+    assert_eq!(goes_on(&folder, &memory_source::media(6, SIZE)), 0);
     let folder = Folder::new("smaller");
-    broken_at(&folder, &memory::media(5, SIZE), 3 * BLOCK);
-    assert_eq!(goes_on(&folder, &memory::media(5, BLOCK)), 0);
+    broken_at(&folder, &memory_source::media(5, SIZE), 3 * BLOCK);
+    assert_eq!(goes_on(&folder, &memory_source::media(5, BLOCK)), 0);
 }
 
 #[test]
 fn one_at_a_time_makes_a_file() {
     let folder = Folder::new("busy");
-    let media = memory::media(5, SIZE);
+    let media = memory_source::media(5, SIZE);
     let first = Partial::open(&folder.file(), &media).unwrap();
     let (_, result) = get(
         &Memory::with([media.clone()]),
@@ -190,7 +190,7 @@ fn one_at_a_time_makes_a_file() {
 #[test]
 fn disks_that_are_full_are_told() {
     let folder = Folder::new("room");
-    let large = memory::media(5, 1 << 60);
+    let large = memory_source::media(5, 1 << 60);
     let (_, result) = get(
         &Memory::with([large.clone()]),
         &large,
@@ -200,7 +200,7 @@ fn disks_that_are_full_are_told() {
         matches!(result, Err(SaveError::NoRoom(_, needs, _)) if needs == 1 << 60),
         "{result:?}"
     );
-    let media = memory::media(5, SIZE);
+    let media = memory_source::media(5, SIZE);
     let (_, result) = get(
         &Memory::with([media.clone()]),
         &media,
@@ -225,21 +225,21 @@ fn pipes_get_the_bytes_as_they_come() {
         0,
     )
     .unwrap();
-    let media = memory::media(5, 200_000);
+    let media = memory_source::media(5, 200_000);
     let found = targets(Some(&path), std::slice::from_ref(&media)).unwrap();
     assert_eq!(found, [Target::Device(path.clone())]);
     let reading = std::thread::spawn(move || fs::read(path).unwrap());
     let (seen, result) = get(&Memory::with([media.clone()]), &media, &found[0]);
     result.unwrap();
     assert_eq!(seen.added, 200_000);
-    assert!(reading.join().unwrap() == memory::bytes(5, 0..200_000));
+    assert!(reading.join().unwrap() == memory_source::bytes(5, 0..200_000));
 }
 
 #[test]
 fn names_come_from_the_owner_or_are_made_harmless() {
     let named = |name: &str| Media {
         name: name.into(),
-        ..memory::media(5, 1)
+        ..memory_source::media(5, 1)
     };
     let album = [
         named("a.jpg"),

@@ -2,7 +2,7 @@
 //! without a machine that may be busy.
 
 use super::pace::{Grant, Pace, Permit};
-use super::window::{Request, Window};
+use super::window::{PartRequest, Window};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ impl Lines {
     }
 }
 
-/// A download under way.
+/// A download in flight.
 struct Race<'a> {
     lines: &'a Lines,
     begun: Instant,
@@ -52,8 +52,8 @@ struct Race<'a> {
     /// When each connection has sent what it has to send.
     free: Vec<Instant>,
     /// Answers to come.
-    coming: Vec<(Instant, Permit, Request)>,
-    under_way: BTreeMap<Request, (Instant, usize)>,
+    coming: Vec<(Instant, Permit, PartRequest)>,
+    in_flight: BTreeMap<PartRequest, (Instant, usize)>,
     asked: u64,
     draw: u64,
 }
@@ -73,7 +73,7 @@ fn race(lines: &Lines, size: u64) -> (Duration, u64) {
         opening: Some(begun),
         free: vec![begun; lines.rates.len()],
         coming: Vec::new(),
-        under_way: BTreeMap::new(),
+        in_flight: BTreeMap::new(),
         asked: 0,
         draw: 1,
     };
@@ -87,41 +87,41 @@ fn race(lines: &Lines, size: u64) -> (Duration, u64) {
 }
 
 impl Race<'_> {
-    fn late_at(&self) -> Option<Instant> {
+    fn hedge_at(&self) -> Option<Instant> {
         let request = self.window.awaited()?;
-        let (since, line) = *self.under_way.get(&request)?;
-        self.pace.late_at(line, since, request.limit.into())
+        let (since, line) = *self.in_flight.get(&request)?;
+        self.pace.hedge_at(line, since, request.limit.into())
     }
 
     /// Sends what may be sent now.
     fn ask(&mut self) {
         loop {
-            let twin = self.late_at().is_some_and(|at| at <= self.now);
-            let wanted = twin || self.window.has_request();
+            let hedge = self.hedge_at().is_some_and(|at| at <= self.now);
+            let wanted = hedge || self.window.has_request();
             let grant = if wanted {
                 self.pace.poll_permit(self.now)
             } else {
                 Grant::Wait(None)
             };
-            if wanted && self.pace.wants_line() && self.open < self.lines.rates.len() {
+            if wanted && self.pace.wants_connection() && self.open < self.lines.rates.len() {
                 self.opening.get_or_insert(self.now + self.lines.latency);
             }
             let Grant::Go(permit) = grant else { return };
-            let request = if twin {
-                self.window.poll_twin()
+            let request = if hedge {
+                self.window.poll_hedged()
             } else {
                 self.window.poll_request()
             };
             let request = request.expect("there is one");
             self.asked += u64::from(request.limit);
-            self.under_way.insert(request, (self.now, permit.line));
-            let due = (self.now + self.lines.latency + self.jitter()).max(self.free[permit.line]);
-            let rate = self.lines.rate(permit.line, due - self.begun);
+            self.in_flight.insert(request, (self.now, permit.slot));
+            let due = (self.now + self.lines.latency + self.jitter()).max(self.free[permit.slot]);
+            let rate = self.lines.rate(permit.slot, due - self.begun);
             let takes = match rate {
                 0 => Duration::from_secs(3600),
                 rate => Duration::from_secs_f64(f64::from(request.limit) / rate as f64),
             };
-            self.free[permit.line] = due + takes;
+            self.free[permit.slot] = due + takes;
             self.coming.push((due + takes, permit, request));
         }
     }
@@ -138,7 +138,7 @@ impl Race<'_> {
     /// Lets the time pass until something happens.
     fn pass(&mut self) {
         let next = self.coming.iter().map(|(at, ..)| *at).min();
-        let late = self.late_at().filter(|at| *at > self.now);
+        let late = self.hedge_at().filter(|at| *at > self.now);
         let until = next.into_iter().chain(late).chain(self.opening).min();
         self.now = until.expect("something is to come");
         if self.opening == Some(self.now) {
@@ -148,7 +148,7 @@ impl Race<'_> {
         }
         while let Some(at) = self.coming.iter().position(|(at, ..)| *at == self.now) {
             let (_, permit, request) = self.coming.swap_remove(at);
-            self.under_way.remove(&request);
+            self.in_flight.remove(&request);
             let len = request.limit as usize;
             self.window.handle_part(request, vec![0; len]).expect("all of it");
             self.pace.handle_answer(&permit, len, self.now);

@@ -1,137 +1,137 @@
-//! A range of a file as requests, and their answers in order.
+//! The sliding window of one reader: a range of a file as requests, and the answers in order.
 //!
 //! Read <https://core.telegram.org/api/files>, "Downloading files". The server's rules: offset and limit are multiples of
 //! 4 KB, the limit divides 1 MB, and no request crosses a boundary of 1 MB. They hold by construction: every limit is a power
 //! of two, and every offset a multiple of its limit.
 //!
-//! Promise: from the first byte that the reader does not have yet to the last one that was asked for there are at most
-//! [`MOST_AHEAD`] bytes. That is the memory that one reader takes.
+//! Promise: the window spans at most [`MAX_AHEAD`] bytes, from the reader's next byte to the last one requested. This is the
+//! memory that one reader takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// Bytes between the reader and the last request.
-pub const MOST_AHEAD: u64 = 2 << 20;
-/// The first request has so many, for a quick beginning; each further one may have twice as many as the one before,
-pub const FIRST_PART: u32 = 64 << 10;
-/// up to this.
-pub const LARGEST_PART: u32 = 512 << 10;
-/// The server's unit.
+/// Bytes from the reader's next byte to the last one requested: 2 MiB per reader.
+pub(crate) const MAX_AHEAD: u64 = 2 << 20;
+/// Bytes of the first request, small for a quick first byte. Each further one may have twice the bytes of the one before.
+pub(crate) const INITIAL_PART: u32 = 64 << 10;
+/// Upper bound of one request.
+pub(crate) const MAX_PART: u32 = 512 << 10;
+/// Offsets and limits are multiples of this.
 const GRAIN: u32 = 4 << 10;
 
-/// A request for some bytes. At the end of a file there are fewer than its limit.
+/// A request for a part of a file. The last part has fewer bytes than its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Request {
-    /// Where they begin.
-    pub offset: u64,
-    /// How many.
-    pub limit: u32,
+pub(crate) struct PartRequest {
+    /// The first byte.
+    pub(crate) offset: u64,
+    /// The number of bytes.
+    pub(crate) limit: u32,
 }
 
-impl Request {
+impl PartRequest {
     fn end(self) -> u64 {
         self.offset + u64::from(self.limit)
     }
 }
 
-/// The answer has not as many bytes as the file has there.
+/// The answer has more or fewer bytes than the file has in that part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WrongLength;
+pub(crate) struct WrongLength;
 
-/// One reader's part of a file.
+/// The window of one reader.
 ///
-/// [`Window::poll_request`] says what to ask for; the outcome goes to [`Window::handle_part`] or [`Window::handle_failed`];
-/// [`Window::poll_bytes`] gives the bytes in order.
+/// Calling order: [`Window::poll_request`] gives a request; its outcome goes to [`Window::handle_part`] or
+/// [`Window::handle_failed`]; [`Window::poll_bytes`] gives the bytes in order.
 #[derive(Debug)]
-pub struct Window {
-    /// Of the file.
+pub(crate) struct Window {
+    /// Bytes of the whole file.
     size: u64,
     range: Range<u64>,
-    /// Where the part begins that the reader gets next.
+    /// Offset of the part that the reader gets next.
     next: u64,
-    /// Where the request begins that is cut next.
+    /// Offset of the next request.
     cut: u64,
-    /// How long it may be.
+    /// Upper bound of the next request. It doubles with each one.
     part: u32,
+    /// Upper bound for this number of connections.
     largest: u32,
-    /// How often each request is under way.
-    under_way: BTreeMap<Request, u8>,
-    again: BTreeSet<Request>,
+    /// Requests in flight, and how many copies of each: 2 if it is hedged.
+    in_flight: BTreeMap<PartRequest, u8>,
+    /// Requests that failed.
+    again: BTreeSet<PartRequest>,
+    /// Parts that arrived ahead of their turn.
     ready: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Window {
-    /// The bytes of `range` of a file of `size` bytes, which contains it.
-    #[must_use]
-    pub fn new(size: u64, range: Range<u64>) -> Window {
+    /// A window for `range` of a file of `size` bytes.
+    pub(crate) fn new(size: u64, range: Range<u64>) -> Window {
         let range = range.start.min(size)..range.end.min(size);
         let len = range.end.saturating_sub(range.start);
         let unit = len
             .next_power_of_two()
-            .clamp(u64::from(GRAIN), u64::from(FIRST_PART));
+            .clamp(u64::from(GRAIN), u64::from(INITIAL_PART));
         let cut = range.start / unit * unit;
         Window {
             size,
             next: cut,
             cut,
-            part: FIRST_PART,
-            largest: LARGEST_PART,
-            under_way: BTreeMap::new(),
+            part: INITIAL_PART,
+            largest: MAX_PART,
+            in_flight: BTreeMap::new(),
             again: BTreeSet::new(),
             ready: BTreeMap::new(),
             range,
         }
     }
 
-    /// So many connections share the window: each should have as many parts in it as there are connections. The more there
-    /// are, the more often one of them is late with the part that the reader waits for; then the others must not run dry.
-    pub fn set_connections(&mut self, connections: usize) {
-        let share = MOST_AHEAD / (connections.max(1) as u64).saturating_pow(2);
-        let share = u32::try_from(share).unwrap_or(LARGEST_PART);
-        // Rounded down to a power of two.
-        self.largest = (1 << share.max(1).ilog2()).clamp(FIRST_PART, LARGEST_PART);
+    /// Fits the parts to the number of connections `n`: each should have `n` parts in the window. The more connections, the more
+    /// often one of them is late with the part that the reader waits for, and the others need parts for that time.
+    pub(crate) fn set_connections(&mut self, connections: usize) {
+        let share = MAX_AHEAD / (connections.max(1) as u64).saturating_pow(2);
+        let share = u32::try_from(share).unwrap_or(MAX_PART);
+        // Rounded down to a power of two, as the server demands.
+        self.largest = (1 << share.max(1).ilog2()).clamp(INITIAL_PART, MAX_PART);
     }
 
-    /// Whether there is something to ask for.
-    #[must_use]
-    pub fn has_request(&self) -> bool {
+    /// Whether [`Window::poll_request`] would give a request.
+    pub(crate) fn has_request(&self) -> bool {
         !self.again.is_empty() || self.fresh().is_some()
     }
 
-    /// What to ask for next, the earliest first. Nothing when the reader has to take some first, or all is under way.
-    pub fn poll_request(&mut self) -> Option<Request> {
+    /// The next request, lowest offset first. `None` while the window is full or everything is in flight.
+    pub(crate) fn poll_request(&mut self) -> Option<PartRequest> {
         let request = match self.again.pop_first() {
             Some(request) => request,
             None => {
                 let request = self.fresh()?;
                 self.cut = request.end();
-                self.part = self.part.saturating_mul(2).min(LARGEST_PART);
+                self.part = self.part.saturating_mul(2).min(MAX_PART);
                 request
             }
         };
-        *self.under_way.entry(request).or_default() += 1;
+        *self.in_flight.entry(request).or_default() += 1;
         Some(request)
     }
 
-    /// The request for which the reader waits, if it is under way once.
-    #[must_use]
-    pub fn awaited(&self) -> Option<Request> {
-        let (request, copies) = self.under_way.iter().next()?;
+    /// The request in flight that the reader waits for, unless it is hedged already.
+    pub(crate) fn awaited(&self) -> Option<PartRequest> {
+        let (request, copies) = self.in_flight.iter().next()?;
         (*copies == 1 && request.offset == self.next).then_some(*request)
     }
 
-    /// The same request a second time: for another connection, when the first one is slow.
-    pub fn poll_twin(&mut self) -> Option<Request> {
+    /// The hedged request: the awaited part a second time, for another connection.
+    pub(crate) fn poll_hedged(&mut self) -> Option<PartRequest> {
         let request = self.awaited()?;
-        *self.under_way.entry(request).or_default() += 1;
+        *self.in_flight.entry(request).or_default() += 1;
         Some(request)
     }
 
-    /// An answer has come.
+    /// A request was answered.
     ///
     /// # Errors
-    /// It is not the whole of what the file has there; the request is to be made again.
-    pub fn handle_part(&mut self, request: Request, bytes: Vec<u8>) -> Result<(), WrongLength> {
+    /// The answer has the wrong length. The request will be repeated.
+    pub(crate) fn handle_part(&mut self, request: PartRequest, bytes: Vec<u8>) -> Result<(), WrongLength> {
         let expected = self
             .size
             .saturating_sub(request.offset)
@@ -140,28 +140,28 @@ impl Window {
             self.handle_failed(request);
             return Err(WrongLength);
         }
-        // The first of two copies is taken. The other one finds nothing under its name any more.
-        if self.under_way.remove(&request).is_some() {
+        // Of two copies the first answer counts. The second one finds no request.
+        if self.in_flight.remove(&request).is_some() {
             self.again.remove(&request);
             self.ready.insert(request.offset, bytes);
         }
         Ok(())
     }
 
-    /// No answer will come to this one.
-    pub fn handle_failed(&mut self, request: Request) {
-        match self.under_way.get_mut(&request) {
+    /// A request failed or was withdrawn. It is repeated unless its copy is in flight.
+    pub(crate) fn handle_failed(&mut self, request: PartRequest) {
+        match self.in_flight.get_mut(&request) {
             Some(copies) if *copies > 1 => *copies -= 1,
             Some(_) => {
-                self.under_way.remove(&request);
+                self.in_flight.remove(&request);
                 self.again.insert(request);
             }
             None => {}
         }
     }
 
-    /// The next bytes for the reader, if they are there.
-    pub fn poll_bytes(&mut self) -> Option<Vec<u8>> {
+    /// The reader's next bytes, if they have arrived.
+    pub(crate) fn poll_bytes(&mut self) -> Option<Vec<u8>> {
         let mut bytes = self.ready.remove(&self.next)?;
         let offset = self.next;
         let end = offset + bytes.len() as u64;
@@ -176,25 +176,24 @@ impl Window {
         Some(bytes)
     }
 
-    /// Whether the reader has all.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
+    /// Whether the reader has all bytes of the range.
+    pub(crate) fn is_done(&self) -> bool {
         self.range.is_empty() || self.next >= self.range.end
     }
 
-    /// Bytes that wait for the reader.
-    #[must_use]
-    pub fn held(&self) -> usize {
+    /// Bytes that have arrived ahead of the reader.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
         self.ready.values().map(Vec::len).sum()
     }
 
-    fn fresh(&self) -> Option<Request> {
+    fn fresh(&self) -> Option<PartRequest> {
         let left = self.range.end.checked_sub(self.cut).filter(|left| *left > 0)?;
         if self.range.is_empty() {
             return None;
         }
         let aligned = if self.cut == 0 {
-            u64::from(LARGEST_PART)
+            u64::from(MAX_PART)
         } else {
             1 << self.cut.trailing_zeros()
         };
@@ -203,11 +202,11 @@ impl Window {
             .unwrap_or(u64::MAX)
             .max(u64::from(GRAIN));
         let limit = u64::from(self.part.min(self.largest)).min(aligned).min(useful);
-        let request = Request {
+        let request = PartRequest {
             offset: self.cut,
             limit: limit as u32,
         };
-        (request.end() - self.next <= MOST_AHEAD).then_some(request)
+        (request.end() - self.next <= MAX_AHEAD).then_some(request)
     }
 }
 
@@ -232,11 +231,11 @@ mod tests {
         (at.wrapping_mul(0x9e37_79b9) >> 13) as u8
     }
 
-    fn bytes(request: Request, size: u64) -> Vec<u8> {
+    fn bytes(request: PartRequest, size: u64) -> Vec<u8> {
         (request.offset..request.end().min(size)).map(byte).collect()
     }
 
-    fn obeys(request: Request) -> bool {
+    fn obeys(request: PartRequest) -> bool {
         let (offset, limit) = (request.offset, u64::from(request.limit));
         offset.is_multiple_of(4096)
             && limit.is_multiple_of(4096)
@@ -251,7 +250,7 @@ mod tests {
         let case = format!("{range:?} of {size}, {connections} connections");
         let mut window = Window::new(size, range.clone());
         window.set_connections(connections);
-        let mut under_way = Vec::new();
+        let mut in_flight = Vec::new();
         let mut at = range.start;
         let mut asked = 0;
         let mut failures = 20;
@@ -264,13 +263,13 @@ mod tests {
                             request.end() > range.start && request.offset < range.end,
                             "{case}"
                         );
-                        under_way.push(request);
+                        in_flight.push(request);
                         asked += u64::from(request.limit);
                     }
                 }
-                2 if draw.below(4) == 0 => under_way.extend(window.poll_twin()),
-                2 | 3 if !under_way.is_empty() => {
-                    let request = under_way.swap_remove(draw.below(under_way.len() as u64) as usize);
+                2 if draw.below(4) == 0 => in_flight.extend(window.poll_hedged()),
+                2 | 3 if !in_flight.is_empty() => {
+                    let request = in_flight.swap_remove(draw.below(in_flight.len() as u64) as usize);
                     let fate = draw.below(6);
                     if failures > 0 && fate == 0 {
                         failures -= 1;
@@ -295,15 +294,15 @@ mod tests {
                     }
                 }
             }
-            assert!(window.held() as u64 <= MOST_AHEAD, "{case}");
-            assert!(window.cut.saturating_sub(window.next) <= MOST_AHEAD, "{case}");
+            assert!(window.held() as u64 <= MAX_AHEAD, "{case}");
+            assert!(window.cut.saturating_sub(window.next) <= MAX_AHEAD, "{case}");
         }
         assert_eq!(at, range.end.max(range.start), "{case}");
         assert!(
             window.poll_request().is_none() && window.poll_bytes().is_none(),
             "{case}"
         );
-        let waste = (FIRST_PART as u64) * 2 + (20 + 64) * u64::from(LARGEST_PART);
+        let waste = (INITIAL_PART as u64) * 2 + (20 + 64) * u64::from(MAX_PART);
         assert!(asked <= (range.end - range.start) * 2 + waste, "{case}: {asked}");
     }
 
@@ -350,9 +349,7 @@ mod tests {
                 requests.push(request);
             }
             let asked = requests.last().unwrap().end() - requests[0].offset;
-            assert!(
-                asked <= MOST_AHEAD && (asked > MOST_AHEAD / 2 || requests.last().unwrap().end() >= size)
-            );
+            assert!(asked <= MAX_AHEAD && (asked > MAX_AHEAD / 2 || requests.last().unwrap().end() >= size));
         }
     }
 
@@ -375,7 +372,7 @@ mod tests {
         let request = window.poll_request().unwrap();
         assert_eq!(
             request,
-            Request {
+            PartRequest {
                 offset: 4_997_120,
                 limit: 4096
             }
@@ -384,9 +381,9 @@ mod tests {
     }
 
     #[test]
-    fn while_nobody_takes_no_more_is_asked_for() {
+    fn a_full_window_requests_nothing_more() {
         let mut window = Window::new(1 << 30, 0..1 << 30);
-        let requests: Vec<Request> = std::iter::from_fn(|| window.poll_request()).collect();
+        let requests: Vec<PartRequest> = std::iter::from_fn(|| window.poll_request()).collect();
         assert!(!window.has_request());
         for request in requests.iter().skip(1) {
             window.handle_part(*request, bytes(*request, 1 << 30)).unwrap();
@@ -402,18 +399,18 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_is_only_made_of_what_the_reader_waits_for() {
+    fn only_the_part_that_the_reader_waits_for_is_hedged() {
         let mut window = Window::new(1 << 20, 0..1 << 20);
-        assert_eq!(window.poll_twin(), None);
+        assert_eq!(window.poll_hedged(), None);
         let first = window.poll_request().unwrap();
         let second = window.poll_request().unwrap();
-        assert_eq!(window.poll_twin(), Some(first));
-        assert_eq!(window.poll_twin(), None);
+        assert_eq!(window.poll_hedged(), Some(first));
+        assert_eq!(window.poll_hedged(), None);
         window.handle_failed(first);
-        assert!(!window.again.contains(&first), "its twin is under way");
+        assert!(!window.again.contains(&first), "its copy is in flight");
         window.handle_part(first, bytes(first, 1 << 20)).unwrap();
         window.handle_failed(first);
         assert!(window.poll_bytes().is_some());
-        assert_eq!(window.poll_twin(), Some(second));
+        assert_eq!(window.poll_hedged(), Some(second));
     }
 }

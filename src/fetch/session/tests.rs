@@ -216,7 +216,7 @@ fn a_bad_salt_sends_the_request_again() {
     assert!(pair.session.poll_again(pair.now).is_none());
     // A server that never has enough.
     let mut last = pair.push(6);
-    for round in 0..MOST_SENDINGS {
+    for round in 0..MAX_SENDINGS {
         let salt = 600 + i64::from(round);
         let packet = encrypt(&plain(
             salt,
@@ -225,7 +225,7 @@ fn a_bad_salt_sends_the_request_again() {
             &bad(last, salt),
         ));
         let said = pair.handle(packet);
-        if round + 1 == MOST_SENDINGS {
+        if round + 1 == MAX_SENDINGS {
             assert_eq!(said.unwrap_err(), SessionError::Rejected(0));
             break;
         }

@@ -3,7 +3,7 @@
 use super::super::Settings;
 use super::super::tests::{client, connect, serving, until};
 use super::*;
-use crate::source::memory::{self, Memory};
+use crate::memory_source::{self, Memory};
 use std::path::PathBuf;
 
 /// A folder with a program in it.
@@ -43,7 +43,7 @@ impl Drop for Folder {
 }
 
 fn video() -> Memory {
-    Memory::with([memory::media(5, 300_000)])
+    Memory::with([memory_source::media(5, 300_000)])
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn it_reads_the_medium_from_us_and_nobody_else_can() {
     let settings = folder.ffmpeg(&script);
     serving(video(), settings, async |address, memory| {
         let body = client(move || connect(address).ask("/t.me/news/5?remux=mp4", "").body).await;
-        let mut expected = memory::bytes(5, 100..300_000);
+        let mut expected = memory_source::bytes(5, 100..300_000);
         expected.extend(b"404");
         assert!(body == expected, "{} bytes", body.len());
         assert_eq!(memory.open.get(), 0);
@@ -172,7 +172,7 @@ fn a_matroska_film_becomes_a_fragmented_mp4() {
     let content = std::fs::read(&film).unwrap();
     let media = Media {
         name: "film.mkv".into(),
-        ..memory::media(5, content.len() as u64)
+        ..memory_source::media(5, content.len() as u64)
     };
     let memory = Memory::with([media]);
     memory.contents.borrow_mut().insert(5, content);

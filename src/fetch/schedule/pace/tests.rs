@@ -1,4 +1,4 @@
-use super::line::{Line, TRY_AGAIN};
+use super::connection_pace::{ConnectionPace, TRIAL_INTERVAL};
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -41,7 +41,7 @@ fn what_is_allowed_grows_with_answers() {
     }
     let permits = take(&mut pace, now);
     assert_eq!(permits.len(), 16);
-    assert_eq!(permits.iter().filter(|permit| permit.line == 0).count(), 8);
+    assert_eq!(permits.iter().filter(|permit| permit.slot == 0).count(), 8);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn slow_answers_shrink_it() {
 }
 
 #[test]
-fn a_wait_holds_for_all_lines_and_halves_what_is_allowed_once() {
+fn a_wait_holds_for_all_connections_and_halves_what_is_allowed_once() {
     let (mut pace, mut now) = (open(4), start());
     let permits = take(&mut pace, now);
     assert_eq!(permits.len(), 8);
@@ -75,7 +75,7 @@ fn a_wait_holds_for_all_lines_and_halves_what_is_allowed_once() {
         now += Duration::from_secs(1);
     }
     let mut pace_at_one = pace;
-    pace_at_one.lines.iter_mut().for_each(|line| line.under_way = 0);
+    pace_at_one.slots.iter_mut().for_each(|line| line.in_flight = 0);
     assert_eq!(take(&mut pace_at_one, now).len(), 1);
 }
 
@@ -95,21 +95,21 @@ fn after_a_slow_answer_growth_is_careful() {
 
 /// Answers of one line after another, each in its time, for a while.
 fn work(pace: &mut Pace, now: &mut Instant, took: [Duration; 2], rounds: usize) -> [usize; 2] {
-    let mut under_way: Vec<(Instant, Permit)> = Vec::new();
+    let mut in_flight: Vec<(Instant, Permit)> = Vec::new();
     let mut free = [*now; 2];
     let mut counts = [0; 2];
     for _ in 0..rounds {
         for permit in take(pace, *now) {
-            counts[permit.line] += 1;
-            free[permit.line] = free[permit.line].max(*now) + took[permit.line];
-            under_way.push((free[permit.line], permit));
+            counts[permit.slot] += 1;
+            free[permit.slot] = free[permit.slot].max(*now) + took[permit.slot];
+            in_flight.push((free[permit.slot], permit));
         }
-        under_way.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let (at, permit) = under_way.pop().expect("something is under way");
+        in_flight.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let (at, permit) = in_flight.pop().expect("something is under way");
         *now = at;
         pace.handle_answer(&permit, 1 << 18, at);
     }
-    for (_, permit) in under_way {
+    for (_, permit) in in_flight {
         pace.handle_failed(&permit);
     }
     counts
@@ -122,11 +122,11 @@ fn load_moves_off_a_slow_line_and_comes_back_to_try() {
     let counts = work(&mut pace, &mut now, [100 * MS, 3000 * MS], 60);
     assert!(counts[1] <= 1, "{counts:?}");
     // It gets one to show whether it has recovered, and more if it has.
-    now += TRY_AGAIN;
-    assert!(take(&mut pace, now).iter().any(|permit| permit.line == 1));
+    now += TRIAL_INTERVAL;
+    assert!(take(&mut pace, now).iter().any(|permit| permit.slot == 1));
     let mut pace = open(2);
     work(&mut pace, &mut now, [100 * MS, 3000 * MS], 60);
-    now += TRY_AGAIN;
+    now += TRIAL_INTERVAL;
     work(&mut pace, &mut now, [100 * MS; 2], 200);
     let counts = work(&mut pace, &mut now, [100 * MS; 2], 60);
     assert!(counts[1] >= 20, "{counts:?}");
@@ -146,7 +146,7 @@ fn lines_share_by_their_speed() {
 fn answers_that_arrive_together_do_not_make_a_line_look_fast() {
     let (begun, latency) = (start(), 50 * MS);
     let rate = |together: u32| {
-        let mut line = Line::new();
+        let mut line = ConnectionPace::new();
         line.open();
         for turn in 1..=100 {
             line.begin(begun + (turn - 1) * 100 * MS);
@@ -171,52 +171,52 @@ fn a_line_that_falls_silent_gets_nothing_more() {
     let (mut pace, mut now) = (open(2), start());
     work(&mut pace, &mut now, [100 * MS; 2], 60);
     let stuck: Vec<Permit> = take(&mut pace, now);
-    let (stuck, others): (Vec<_>, Vec<_>) = stuck.into_iter().partition(|permit| permit.line == 1);
+    let (stuck, others): (Vec<_>, Vec<_>) = stuck.into_iter().partition(|permit| permit.slot == 1);
     assert!(!stuck.is_empty());
     now += 100 * MS;
     others
         .iter()
         .for_each(|permit| pace.handle_answer(permit, 1 << 18, now));
     now += 900 * MS;
-    assert!(take(&mut pace, now).iter().all(|permit| permit.line == 0));
+    assert!(take(&mut pace, now).iter().all(|permit| permit.slot == 0));
 }
 
 #[test]
 fn what_is_late_is_told_by_the_best_line() {
     let (mut pace, mut now) = (open(2), start());
-    assert_eq!(pace.late_at(0, now, 1 << 18), Some(now + Duration::from_secs(2)));
+    assert_eq!(pace.hedge_at(0, now, 1 << 18), Some(now + Duration::from_secs(2)));
     work(&mut pace, &mut now, [100 * MS; 2], 60);
     let sent = now;
     let permits = take(&mut pace, now);
-    assert!(permits.iter().any(|permit| permit.line == 0));
-    let late = |pace: &Pace| pace.late_at(0, sent, 1 << 18).expect("a time") - sent;
+    assert!(permits.iter().any(|permit| permit.slot == 0));
+    let late = |pace: &Pace| pace.hedge_at(0, sent, 1 << 18).expect("a time") - sent;
     let soon = late(&pace);
     assert!(soon > 300 * MS && soon < 600 * MS, "{soon:?}");
     // An answer on the same line shows that it is at work.
-    let first = permits.iter().find(|permit| permit.line == 0).expect("one");
+    let first = permits.iter().find(|permit| permit.slot == 0).expect("one");
     now += 100 * MS;
     pace.handle_answer(first, 1 << 18, now);
     assert!(late(&pace) > soon);
     // Alone, nobody would be quicker.
     pace.handle_closed(1);
-    assert_eq!(late(&pace), pace.patience(0));
+    assert_eq!(late(&pace), pace.answer_timeout(0));
 }
 
 #[test]
 fn the_next_line_is_wanted_as_soon_as_the_open_ones_have_two_requests() {
     let (mut pace, mut now) = (Pace::new(2), start());
-    assert!(pace.wants_line());
+    assert!(pace.wants_connection());
     pace.handle_opened(0);
     for _ in 0..50 {
         round(&mut pace, &mut now, 100 * MS);
     }
-    assert!(!pace.wants_line());
+    assert!(!pace.wants_connection());
     for wanted in [false, true, true] {
         assert!(matches!(pace.poll_permit(now), Grant::Go(_)));
-        assert_eq!(pace.wants_line(), wanted);
+        assert_eq!(pace.wants_connection(), wanted);
     }
     pace.handle_opened(1);
-    assert!(!pace.wants_line());
+    assert!(!pace.wants_connection());
 }
 
 #[test]
@@ -229,8 +229,8 @@ fn permits_of_a_lost_connection_mean_nothing() {
     assert_eq!(take(&mut pace, now).len(), 2);
     permits
         .iter()
-        .filter(|permit| permit.line == 0)
+        .filter(|permit| permit.slot == 0)
         .for_each(|permit| pace.handle_failed(permit));
     assert!(take(&mut pace, now).is_empty());
-    assert!(!pace.wants_line());
+    assert!(!pace.wants_connection());
 }

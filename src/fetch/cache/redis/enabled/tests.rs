@@ -1,8 +1,9 @@
 //! A true redis-server, and ones that are none.
 
 use super::*;
-use crate::cache::{Cache, Options};
-use crate::source::{Media, memory};
+use crate::cache::{Cache, CacheOptions};
+use crate::memory_source;
+use crate::source::Media;
 use mtrelay_core::reactor::block_on;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -78,7 +79,7 @@ impl Running {
 /// As gateways have it, but for a machine that is busy with other tests.
 fn cache(url: &str, account: i64) -> Cache {
     let server: Server = url.parse().unwrap();
-    Cache::new(Options {
+    Cache::new(CacheOptions {
         file: None,
         redis: Some(Server {
             patience: Duration::from_secs(60),
@@ -102,7 +103,7 @@ fn gateways_share_what_they_know() {
     let Some(server) = Running::start(&[]) else { return };
     let url = format!("redis://127.0.0.1:{}/3", server.port);
     let (one, two, other) = (cache(&url, 7), cache(&url, 7), cache(&url, 8));
-    let album = vec![memory::media(1, 10), memory::media(2, 20)];
+    let album = vec![memory_source::media(1, 10), memory_source::media(2, 20)];
     assert_eq!(find(&two, "t.me/news/1"), None);
     keep(&one, "t.me/news/1", &album);
     assert_eq!(find(&two, "t.me/news/1"), Some(album.clone()));
@@ -136,7 +137,7 @@ fn a_password_is_told_and_a_wrong_one_leaves_memory() {
     let good = cache(&format!("redis://:sesame@127.0.0.1:{}", server.port), 7);
     let named = cache(&format!("redis://default:sesame@127.0.0.1:{}", server.port), 7);
     let wrong = cache(&format!("redis://:sesam@127.0.0.1:{}", server.port), 7);
-    let media = vec![memory::media(1, 10)];
+    let media = vec![memory_source::media(1, 10)];
     keep(&good, "t.me/news/1", &media);
     assert_eq!(find(&named, "t.me/news/1"), Some(media.clone()));
     assert_eq!(find(&wrong, "t.me/news/1"), None);
@@ -148,7 +149,7 @@ fn a_password_is_told_and_a_wrong_one_leaves_memory() {
 fn a_server_that_does_not_answer_is_left_alone() {
     // It takes connections, as the kernel does that for it, and never says a word.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let cache = Cache::new(Options {
+    let cache = Cache::new(CacheOptions {
         file: None,
         redis: Some(
             format!("redis://{}", silent.local_addr().unwrap())
@@ -158,7 +159,7 @@ fn a_server_that_does_not_answer_is_left_alone() {
         account: 7,
         lifetime: Duration::from_secs(600),
     });
-    let media = vec![memory::media(1, 10)];
+    let media = vec![memory_source::media(1, 10)];
     assert_eq!(find(&cache, "t.me/news/1"), None);
     keep(&cache, "t.me/news/1", &media);
     assert_eq!(find(&cache, "t.me/news/1"), Some(media));

@@ -230,10 +230,10 @@ impl Server {
 }
 
 /// The whole exchange against a server with this fault; also its last message to us.
-fn run(fault: &'static str) -> (Result<Box<Secret>, ExchangeError>, Server) {
+fn run(fault: &'static str) -> (Result<Box<NewAuthKey>, KeyExchangeError>, Server) {
     let mut server = Server::new(fault);
     let mut random = counting();
-    let (mut exchange, mut message) = Exchange::new(-2, NOW, &mut random);
+    let (mut exchange, mut message) = KeyExchange::new(-2, NOW, &mut random);
     loop {
         let answer = server.answer(&message);
         match exchange.handle_message(&answer, &[open_key()], NOW, &mut random) {
@@ -257,13 +257,13 @@ fn both_sides_have_the_same_key() {
         assert_eq!(secret.server_time, 1_699_999_900);
         let new_nonce = i64::from_le_bytes(server.new_nonce[..8].try_into().unwrap());
         assert_eq!(secret.salt, new_nonce ^ i64::from_le_bytes([0x51; 8]));
-        assert_eq!(format!("{secret:?}"), "Secret(…)");
+        assert_eq!(format!("{secret:?}"), "NewAuthKey(…)");
     }
 }
 
 #[test]
 fn what_does_not_hold_is_an_error_with_its_name() {
-    use ExchangeError as E;
+    use KeyExchangeError as E;
     let cases = [
         ("nonce", E::Nonce),
         ("prime pq", E::Factors),
@@ -301,7 +301,7 @@ fn every_answer_cut_short_or_made_longer_is_malformed() {
     let mut server = Server::new("");
     let mut random = counting();
     let mut messages = vec![];
-    let (mut exchange, mut message) = Exchange::new(2, NOW, &mut random);
+    let (mut exchange, mut message) = KeyExchange::new(2, NOW, &mut random);
     loop {
         let answer = server.answer(&message);
         messages.push(answer.clone());
@@ -317,7 +317,7 @@ fn every_answer_cut_short_or_made_longer_is_malformed() {
     for at in 0..3 {
         let reach = || {
             let mut random = counting();
-            let (mut exchange, _) = Exchange::new(2, NOW, &mut random);
+            let (mut exchange, _) = KeyExchange::new(2, NOW, &mut random);
             for answer in &messages[..at] {
                 exchange
                     .handle_message(answer, &[open_key()], NOW, &mut random)
@@ -331,7 +331,7 @@ fn every_answer_cut_short_or_made_longer_is_malformed() {
             let first = exchange.handle_message(message, &[open_key()], NOW, &mut random);
             // What failed once is over.
             let again = exchange.handle_message(message, &[open_key()], NOW, &mut random);
-            first.is_err() && (again == Err(ExchangeError::Malformed) || again == first)
+            first.is_err() && (again == Err(KeyExchangeError::Malformed) || again == first)
         };
         // The second answer costs a power of 2048 bits each time it gets so far; a few lengths will do.
         for len in (0..whole.len()).step_by(if at == 0 { 1 } else { 37 }) {

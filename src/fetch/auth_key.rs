@@ -4,7 +4,7 @@
 //! It is ours because the keys of test servers must be possible, and because everything in it comes from somebody who has not
 //! shown yet who he is: each length, nonce, hash and range is checked, and what does not hold is an error at once.
 //!
-//! Calling order: [`Exchange::new`] gives the first message; whatever arrives goes to [`Exchange::handle_message`], which
+//! Calling order: [`KeyExchange::new`] gives the first message; whatever arrives goes to [`KeyExchange::handle_message`], which
 //! gives the next one or the key.
 
 use crate::factor::factor;
@@ -32,13 +32,13 @@ pub const GENERATORS: [i32; 3] = [3, 4, 7];
 /// Public values keep this many bits away from both ends of the range.
 const MARGIN_BITS: u32 = 2048 - 64;
 /// No message of an exchange is longer; the longest has some 700 bytes.
-const MOST_BYTES: usize = 2048;
+const MAX_BYTES: usize = 2048;
 /// So often may the server ask for another value of ours.
-const MOST_RETRIES: u8 = 3;
+const MAX_RETRIES: u8 = 3;
 
 /// What both sides know in the end.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret {
+pub struct NewAuthKey {
     /// The authorization key.
     pub auth_key: [u8; 256],
     /// The first salt.
@@ -47,9 +47,9 @@ pub struct Secret {
     pub server_time: i32,
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for NewAuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("NewAuthKey(…)")
     }
 }
 
@@ -59,12 +59,12 @@ pub enum Step {
     /// Send this, and wait for the answer.
     Send(Vec<u8>),
     /// It is over.
-    Done(Box<Secret>),
+    Done(Box<NewAuthKey>),
 }
 
 /// What does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExchangeError {
+pub enum KeyExchangeError {
     /// The message is cut short, too long, or something else than what was asked for.
     Malformed,
     /// A nonce is not the one that this exchange has.
@@ -87,7 +87,7 @@ pub enum ExchangeError {
     Retries,
 }
 
-impl fmt::Display for ExchangeError {
+impl fmt::Display for KeyExchangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "key exchange: a malformed message",
@@ -104,10 +104,10 @@ impl fmt::Display for ExchangeError {
     }
 }
 
-impl std::error::Error for ExchangeError {}
+impl std::error::Error for KeyExchangeError {}
 
 /// One exchange.
-pub struct Exchange {
+pub struct KeyExchange {
     dc: i32,
     nonce: [u8; 16],
     last_msg_id: i64,
@@ -143,13 +143,13 @@ struct Group {
     g_a: BigUint,
 }
 
-impl Exchange {
+impl KeyExchange {
     /// An exchange with the data centre that has this signed number, and its first message.
     #[must_use]
-    pub fn new(dc: i32, unix_now: u32, random: &mut dyn FnMut(&mut [u8])) -> (Exchange, Vec<u8>) {
+    pub fn new(dc: i32, unix_now: u32, random: &mut dyn FnMut(&mut [u8])) -> (KeyExchange, Vec<u8>) {
         let mut nonce = [0; 16];
         random(&mut nonce);
-        let mut exchange = Exchange {
+        let mut exchange = KeyExchange {
             dc,
             nonce,
             last_msg_id: 0,
@@ -169,8 +169,8 @@ impl Exchange {
         keys: &[PublicKey],
         unix_now: u32,
         random: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Step, ExchangeError> {
-        let body = unwrap(message).ok_or(ExchangeError::Malformed)?;
+    ) -> Result<Step, KeyExchangeError> {
+        let body = unwrap(message).ok_or(KeyExchangeError::Malformed)?;
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asked => {
                 let request = self.prove(&whole(body)?, keys, random)?;
@@ -187,7 +187,7 @@ impl Exchange {
                 Step::Send(request) => Ok(Step::Send(self.wrap(&request, unix_now))),
                 done @ Step::Done(_) => Ok(done),
             },
-            State::Over => Err(ExchangeError::Malformed),
+            State::Over => Err(KeyExchangeError::Malformed),
         }
     }
 
@@ -197,19 +197,19 @@ impl Exchange {
         answer: &enums::ResPq,
         keys: &[PublicKey],
         random: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Vec<u8>, ExchangeError> {
+    ) -> Result<Vec<u8>, KeyExchangeError> {
         let enums::ResPq::Pq(answer) = answer;
         if answer.nonce != self.nonce {
-            return Err(ExchangeError::Nonce);
+            return Err(KeyExchangeError::Nonce);
         }
         let offered = &answer.server_public_key_fingerprints;
         let known = |key: &&PublicKey| offered.contains(&key.fingerprint());
-        let key = keys.iter().find(known).ok_or(ExchangeError::NoKnownKey)?;
+        let key = keys.iter().find(known).ok_or(KeyExchangeError::NoKnownKey)?;
         if answer.pq.len() > 8 {
-            return Err(ExchangeError::Factors);
+            return Err(KeyExchangeError::Factors);
         }
         let pq = answer.pq.iter().fold(0, |pq, byte| pq << 8 | u64::from(*byte));
-        let (p, q) = factor(pq).ok_or(ExchangeError::Factors)?;
+        let (p, q) = factor(pq).ok_or(KeyExchangeError::Factors)?;
         let (p, q) = (shortest(p), shortest(q));
         let mut new_nonce = [0; 32];
         random(&mut new_nonce);
@@ -224,7 +224,7 @@ impl Exchange {
         });
         let sealed = key
             .seal(&inner.to_bytes(), random)
-            .ok_or(ExchangeError::Malformed)?;
+            .ok_or(KeyExchangeError::Malformed)?;
         self.state = State::Proved {
             server_nonce: answer.server_nonce,
             new_nonce,
@@ -247,29 +247,29 @@ impl Exchange {
         server_nonce: [u8; 16],
         new_nonce: [u8; 32],
         random: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Vec<u8>, ExchangeError> {
+    ) -> Result<Vec<u8>, KeyExchangeError> {
         let answer = match answer {
             enums::ServerDhParams::Ok(answer) => answer,
             enums::ServerDhParams::Fail(fail) => {
                 self.check_nonces(fail.nonce, fail.server_nonce, server_nonce)?;
-                return Err(ExchangeError::Refused);
+                return Err(KeyExchangeError::Refused);
             }
         };
         self.check_nonces(answer.nonce, answer.server_nonce, server_nonce)?;
         let (key, iv) = generate_key_data_from_nonce(&server_nonce, &new_nonce);
         let mut opened = answer.encrypted_answer.clone();
         if opened.is_empty() || !opened.len().is_multiple_of(16) {
-            return Err(ExchangeError::Malformed);
+            return Err(KeyExchangeError::Malformed);
         }
         ige_decrypt(&mut opened, &key, &iv);
         let inner = open_hashed(&opened)?;
         self.check_nonces(inner.nonce, inner.server_nonce, server_nonce)?;
         if inner.dh_prime != DH_PRIME || !GENERATORS.contains(&inner.g) {
-            return Err(ExchangeError::Group);
+            return Err(KeyExchangeError::Group);
         }
         let g_a = BigUint::from_bytes_be(&inner.g_a);
         if inner.g_a.len() > MODULUS_LEN || !in_range(&g_a) {
-            return Err(ExchangeError::Range);
+            return Err(KeyExchangeError::Range);
         }
         self.send_public(
             server_nonce,
@@ -293,7 +293,7 @@ impl Exchange {
         retries: u8,
         retry_id: i64,
         random: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Vec<u8>, ExchangeError> {
+    ) -> Result<Vec<u8>, KeyExchangeError> {
         let prime = BigUint::from_bytes_be(&DH_PRIME);
         let (b, g_b) = loop {
             let mut bytes = [0; MODULUS_LEN];
@@ -342,7 +342,7 @@ impl Exchange {
         answer: &enums::SetClientDhParamsAnswer,
         answered: Answered,
         random: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Step, ExchangeError> {
+    ) -> Result<Step, KeyExchangeError> {
         use enums::SetClientDhParamsAnswer as Answer;
         let (nonce, server_nonce, hash, number) = match answer {
             Answer::DhGenOk(ok) => (ok.nonce, ok.server_nonce, ok.new_nonce_hash1, 1),
@@ -351,19 +351,19 @@ impl Exchange {
         };
         self.check_nonces(nonce, server_nonce, answered.server_nonce)?;
         if answered.auth_key.calc_new_nonce_hash(&answered.new_nonce, number) != hash {
-            return Err(ExchangeError::KeyHash);
+            return Err(KeyExchangeError::KeyHash);
         }
         let auth_key = answered.auth_key.to_bytes();
         match number {
             1 => {
                 let first = |nonce: &[u8]| nonce.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
-                Ok(Step::Done(Box::new(Secret {
+                Ok(Step::Done(Box::new(NewAuthKey {
                     auth_key,
                     salt: first(&answered.new_nonce) ^ first(&answered.server_nonce),
                     server_time: answered.server_time,
                 })))
             }
-            2 if answered.retries < MOST_RETRIES => {
+            2 if answered.retries < MAX_RETRIES => {
                 // The server has a key with this hash already.
                 let hash: [u8; 20] = Sha1::digest(auth_key).into();
                 let retry_id = hash.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
@@ -373,8 +373,8 @@ impl Exchange {
                 self.send_public(server_nonce, new_nonce, group, time, retries, retry_id, random)
                     .map(Step::Send)
             }
-            2 => Err(ExchangeError::Retries),
-            _ => Err(ExchangeError::Refused),
+            2 => Err(KeyExchangeError::Retries),
+            _ => Err(KeyExchangeError::Refused),
         }
     }
 
@@ -383,9 +383,9 @@ impl Exchange {
         nonce: [u8; 16],
         server_nonce: [u8; 16],
         expected: [u8; 16],
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), KeyExchangeError> {
         if nonce != self.nonce || server_nonce != expected {
-            return Err(ExchangeError::Nonce);
+            return Err(KeyExchangeError::Nonce);
         }
         Ok(())
     }
@@ -405,7 +405,7 @@ impl Exchange {
 
 /// The body of a message in the clear. Behind it there may be what a transport adds.
 fn unwrap(message: &[u8]) -> Option<&[u8]> {
-    if message.len() > MOST_BYTES {
+    if message.len() > MAX_BYTES {
         return None;
     }
     let (key, rest) = message.split_first_chunk::<8>()?;
@@ -416,32 +416,34 @@ fn unwrap(message: &[u8]) -> Option<&[u8]> {
 }
 
 /// The one object that fills these bytes.
-fn whole<T: Deserializable>(body: &[u8]) -> Result<T, ExchangeError> {
+fn whole<T: Deserializable>(body: &[u8]) -> Result<T, KeyExchangeError> {
     let mut cursor = Cursor::from_slice(body);
-    let object = T::deserialize(&mut cursor).map_err(|_| ExchangeError::Malformed)?;
+    let object = T::deserialize(&mut cursor).map_err(|_| KeyExchangeError::Malformed)?;
     if cursor.pos() != body.len() {
-        return Err(ExchangeError::Malformed);
+        return Err(KeyExchangeError::Malformed);
     }
     Ok(object)
 }
 
 /// What is sealed with its hash before it and up to 15 bytes of padding behind it.
-fn open_hashed(opened: &[u8]) -> Result<types::ServerDhInnerData, ExchangeError> {
-    let (hash, data) = opened.split_first_chunk::<20>().ok_or(ExchangeError::Malformed)?;
+fn open_hashed(opened: &[u8]) -> Result<types::ServerDhInnerData, KeyExchangeError> {
+    let (hash, data) = opened
+        .split_first_chunk::<20>()
+        .ok_or(KeyExchangeError::Malformed)?;
     // Wrongly deciphered bytes are no object either: the hash is what is wrong with them.
     let id = data.first_chunk().map(|id| u32::from_le_bytes(*id));
     if id != Some(types::ServerDhInnerData::CONSTRUCTOR_ID) {
-        return Err(ExchangeError::Hash);
+        return Err(KeyExchangeError::Hash);
     }
     let mut cursor = Cursor::from_slice(data);
     let enums::ServerDhInnerData::Data(inner) =
-        enums::ServerDhInnerData::deserialize(&mut cursor).map_err(|_| ExchangeError::Malformed)?;
+        enums::ServerDhInnerData::deserialize(&mut cursor).map_err(|_| KeyExchangeError::Malformed)?;
     let (object, padding) = data.split_at(cursor.pos());
     if padding.len() > 15 {
-        return Err(ExchangeError::Malformed);
+        return Err(KeyExchangeError::Malformed);
     }
     if Sha1::digest(object)[..] != hash[..] {
-        return Err(ExchangeError::Hash);
+        return Err(KeyExchangeError::Hash);
     }
     Ok(inner)
 }

@@ -1,7 +1,7 @@
 //! Media from memory: what the tests of this crate fetch from.
 
-use super::{FetchError, Media, Reader, Source};
 use crate::link::{Chat, Link};
+use crate::source::{FetchError, Media, Reader, Source};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Range;

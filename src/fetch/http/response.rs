@@ -237,13 +237,13 @@ impl std::fmt::Display for HttpDate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::memory;
+    use crate::memory_source;
 
     fn named(name: &str, mime: &str) -> Media {
         Media {
             name: name.into(),
             mime: mime.into(),
-            ..memory::media(1, 10)
+            ..memory_source::media(1, 10)
         }
     }
 
@@ -302,14 +302,14 @@ mod tests {
 
     #[test]
     fn tags_differ_with_the_bytes() {
-        let one = memory::media(1, 10);
+        let one = memory_source::media(1, 10);
         let thumb = Media {
             thumb_size: "y\"".into(),
             ..one.clone()
         };
         assert_eq!(etag(&one), "\"0000000000000001-a\"");
         assert_eq!(etag(&thumb), "\"0000000000000001-a-y\"");
-        assert_eq!(etag(&memory::media(-1, 10)), "\"ffffffffffffffff-a\"");
+        assert_eq!(etag(&memory_source::media(-1, 10)), "\"ffffffffffffffff-a\"");
     }
 
     #[test]

@@ -1,48 +1,49 @@
-//! Ways to data centres: straight there, or through an MTProto proxy; and what opens a connection on them.
+//! Routes to the data centres: direct, or through an MTProto proxy; and the connector that opens a transport on them.
 
-use crate::exchange::{Exchange, ExchangeError, Secret, Step};
+use crate::auth_key::{KeyExchange, KeyExchangeError, NewAuthKey, Step};
 use crate::rsa::PublicKey;
+use crate::timeout::within;
 use mtrelay_core::dc::{DcId, Table};
 use mtrelay_core::dial::Dialer;
 use mtrelay_core::dial::attempts::RetrySchedule;
-use mtrelay_core::reactor::{Async, Timer};
-use mtrelay_core::sys::clock;
-use smol::future::FutureExt as _;
+use mtrelay_core::reactor::Async;
+use mtrelay_core::sys::{clock, random};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
-use wire::client::{Channel, ClientHandshake, Frame, Shares};
+use wire::client::{Channel, Frame, ClientHandshake, Shares};
 use wire::obfuscated2::Tag;
 use wire::secret::Written;
 
-/// All attempts to connect together.
+/// Limit for all connection attempts of one `open` together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// One answer while a connection opens. Whoever is silent longer is told to the user within five seconds.
+/// Limit for one answer while a connection opens: a silent server is reported within five seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
-/// The numbers of the test servers begin behind this.
-pub const TEST_DCS: i32 = 10_000;
+/// Offset of the test servers' data centre numbers.
+pub(crate) const TEST_DCS: i32 = 10_000;
+/// Bytes of the read buffer during the proxy's handshake.
+const HANDSHAKE_BUFFER_LEN: usize = 16 << 10;
 
-/// A way.
+/// A route to the data centres.
 #[derive(Clone, Debug)]
-pub enum Way {
-    /// To the addresses of this table.
+pub enum Route {
+    /// Directly to the addresses of this table.
     Direct(Table),
-    /// Through the proxy that has these addresses and this secret.
+    /// Through the MTProto proxy with these addresses and this secret.
     Proxy(Vec<SocketAddr>, Written),
 }
 
 /// Why a connection did not open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OpenError {
-    /// There is no connection, or it went. Another try may help.
+    /// No connection, or it was lost. Another attempt may help.
     Lost(String),
-    /// The transport's error with this code.
+    /// A transport error (a negative number in place of a packet).
     Transport(i32),
-    /// The other side is not what it should be. Another try will not help.
+    /// The other side breaks the protocol. Another attempt will not help.
     Wrong(String),
 }
 
@@ -52,8 +53,8 @@ impl From<std::io::Error> for OpenError {
     }
 }
 
-impl From<ExchangeError> for OpenError {
-    fn from(error: ExchangeError) -> OpenError {
+impl From<KeyExchangeError> for OpenError {
+    fn from(error: KeyExchangeError) -> OpenError {
         OpenError::Wrong(error.to_string())
     }
 }
@@ -67,42 +68,42 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// What every connection needs to begin.
-pub(crate) struct Roads {
+/// Opens transports over the configured routes.
+pub(crate) struct Connector {
     pub(crate) dialer: Rc<Dialer>,
-    pub(crate) ways: Vec<Way>,
+    pub(crate) routes: Vec<Route>,
     pub(crate) keys: Vec<PublicKey>,
 }
 
-/// An open connection: messages in, messages out.
-pub(crate) struct Wire {
+/// An open MTProto transport: whole messages in both directions.
+pub(crate) struct Transport {
     pub(crate) stream: Async<TcpStream>,
     pub(crate) channel: Channel,
     frames: VecDeque<Frame>,
 }
 
-impl Roads {
-    /// Connects to the data centre with this number, by the way with this number, counted around.
-    pub(crate) async fn open(&self, dc: i32, turn: usize) -> Result<Wire, OpenError> {
+impl Connector {
+    /// Connects to data centre `dc` over route number `turn`, modulo the number of routes.
+    pub(crate) async fn open(&self, dc: i32, turn: usize) -> Result<Transport, OpenError> {
         let number = i16::try_from(dc).ok().and_then(DcId::new);
         let number = number.ok_or_else(|| OpenError::Wrong(format!("there is no data centre {dc}")))?;
-        let Some(way) = self.ways.get(turn % self.ways.len().max(1)) else {
-            return Err(OpenError::Wrong("there is no way to any data centre".into()));
+        let Some(route) = self.routes.get(turn % self.routes.len().max(1)) else {
+            return Err(OpenError::Wrong("no route is configured".into()));
         };
-        let (addresses, opening) = match way {
-            Way::Direct(table) => {
+        let (addresses, handshake) = match route {
+            Route::Direct(table) => {
                 let addresses = table
                     .lookup(number)
                     .ok_or_else(|| OpenError::Wrong(format!("no address of data centre {dc} is known")))?;
                 (
                     addresses,
-                    ClientHandshake::direct(Tag::Intermediate, number.raw(), &mut fill),
+                    ClientHandshake::direct(Tag::Intermediate, number.raw(), &mut random::fill),
                 )
             }
-            Way::Proxy(addresses, secret) => {
+            Route::Proxy(addresses, secret) => {
                 let now = clock::unix_now();
-                let opening = ClientHandshake::proxy(secret, number.raw(), Shares::Hybrid, now, &mut fill);
-                (addresses.as_slice(), opening)
+                let handshake = ClientHandshake::proxy(secret, number.raw(), Shares::Hybrid, now, &mut random::fill);
+                (addresses.as_slice(), handshake)
             }
         };
         let mut schedule = RetrySchedule::default();
@@ -113,55 +114,59 @@ impl Roads {
             .ok_or_else(|| OpenError::Lost("connecting took too long".into()))?
             .map_err(|error| OpenError::Lost(error.to_string()))?;
         let _ = connected.connection.get_ref().set_nodelay(true);
-        Wire::open(connected.connection, opening).await
+        Transport::open(connected.connection, handshake).await
     }
 
-    /// Exchanges a key over a connection that has just been opened.
-    pub(crate) async fn exchange(&self, wire: &mut Wire, dc: i32) -> Result<Secret, OpenError> {
-        let (mut exchange, mut message) = Exchange::new(dc, clock::unix_now(), &mut fill);
+    /// Exchanges a key over a transport that has carried nothing yet.
+    pub(crate) async fn exchange_key(
+        &self,
+        transport: &mut Transport,
+        dc: i32,
+    ) -> Result<NewAuthKey, OpenError> {
+        let (mut exchange, mut message) = KeyExchange::new(dc, clock::unix_now(), &mut random::fill);
         loop {
-            let answer = within(ANSWER_TIMEOUT, wire.ask(&message))
+            let answer = within(ANSWER_TIMEOUT, transport.ask(&message))
                 .await
                 .ok_or_else(|| OpenError::Wrong("key exchange: no answer".into()))??;
-            match exchange.handle_message(&answer, &self.keys, clock::unix_now(), &mut fill)? {
+            match exchange.handle_message(&answer, &self.keys, clock::unix_now(), &mut random::fill)? {
                 Step::Send(next) => message = next,
-                Step::Done(secret) => return Ok(*secret),
+                Step::Done(key) => return Ok(*key),
             }
         }
     }
 }
 
-impl Wire {
-    async fn open(mut stream: Async<TcpStream>, mut opening: ClientHandshake) -> Result<Wire, OpenError> {
+impl Transport {
+    async fn open(mut stream: Async<TcpStream>, mut handshake: ClientHandshake) -> Result<Transport, OpenError> {
         let talk = async {
-            stream.write_all(opening.first()).await?;
-            let mut buffer = vec![0; opening.wanted().clamp(1, 1 << 14)];
-            while opening.wanted() > 0 {
-                buffer.resize(opening.wanted().min(1 << 14), 0);
+            stream.write_all(handshake.first()).await?;
+            let mut buffer = vec![0; handshake.wanted().clamp(1, HANDSHAKE_BUFFER_LEN)];
+            while handshake.wanted() > 0 {
+                buffer.resize(handshake.wanted().min(HANDSHAKE_BUFFER_LEN), 0);
                 let len = stream.read(&mut buffer).await?;
                 if len == 0 {
                     return Err(OpenError::Lost("the proxy closed the connection".into()));
                 }
                 let wrong = |error: wire::client::BadAnswer| OpenError::Wrong(error.to_string());
-                opening.handle_input(&buffer[..len]).map_err(wrong)?;
+                handshake.handle_input(&buffer[..len]).map_err(wrong)?;
             }
             Ok(())
         };
         within(ANSWER_TIMEOUT, talk)
             .await
             .ok_or_else(|| OpenError::Lost("the proxy does not answer".into()))??;
-        let channel = opening.finish();
-        Ok(Wire {
+        let channel = handshake.finish();
+        Ok(Transport {
             stream,
             channel: channel.ok_or_else(|| OpenError::Wrong("the proxy's answer is incomplete".into()))?,
             frames: VecDeque::new(),
         })
     }
 
-    /// Sends a message and waits for the next one.
+    /// Sends a message and returns the next one that arrives.
     async fn ask(&mut self, message: &[u8]) -> Result<Vec<u8>, OpenError> {
         let mut out = Vec::new();
-        self.channel.send(message, &mut fill, &mut out);
+        self.channel.send(message, &mut random::fill, &mut out);
         self.stream.write_all(&out).await?;
         let mut buffer = vec![0; 2048];
         loop {
@@ -183,18 +188,4 @@ impl Wire {
             }
         }
     }
-}
-
-/// Random bytes of the system.
-pub(crate) fn fill(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("the system has random bytes once it is up");
-}
-
-/// The output of `future`, if it comes in time.
-pub(crate) async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(time).await;
-        None
-    };
-    async { Some(future.await) }.or(late).await
 }
