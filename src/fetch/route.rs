@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
-use wire::client::{Channel, Frame, ClientHandshake, Shares};
+use wire::client::{Channel, ClientHandshake, Frame, Shares};
 use wire::obfuscated2::Tag;
 use wire::secret::Written;
 
@@ -102,7 +102,8 @@ impl Connector {
             }
             Route::Proxy(addresses, secret) => {
                 let now = clock::unix_now();
-                let handshake = ClientHandshake::proxy(secret, number.raw(), Shares::Hybrid, now, &mut random::fill);
+                let handshake =
+                    ClientHandshake::proxy(secret, number.raw(), Shares::Hybrid, now, &mut random::fill);
                 (addresses.as_slice(), handshake)
             }
         };
@@ -137,7 +138,10 @@ impl Connector {
 }
 
 impl Transport {
-    async fn open(mut stream: Async<TcpStream>, mut handshake: ClientHandshake) -> Result<Transport, OpenError> {
+    async fn open(
+        mut stream: Async<TcpStream>,
+        mut handshake: ClientHandshake,
+    ) -> Result<Transport, OpenError> {
         let talk = async {
             stream.write_all(handshake.first()).await?;
             let mut buffer = vec![0; handshake.wanted().clamp(1, HANDSHAKE_BUFFER_LEN)];

@@ -4,7 +4,7 @@ use mtproto_test_dc::Cluster;
 use mtproto_test_dc::world::File;
 use mtrelay_test_support::clock::patience;
 use mtrelay_test_support::relay::TempDir;
-use rustix::process::{Signal, Pid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
