@@ -9,7 +9,7 @@
 use crate::stats::Emit;
 use mtrelay_core::close::ConnectFailure;
 use mtrelay_core::dc::{DcId, Table};
-use mtrelay_core::dial::{self, DialOptions, attempts};
+use mtrelay_core::dial::{self, DialOptions};
 use mtrelay_core::reactor::{self, Async, Timer};
 use mtrelay_core::sys::{clock, socket};
 use smol::future::{self, FutureExt as _};
@@ -146,7 +146,7 @@ async fn try_address(id: DcId, address: SocketAddr, options: &DialOptions) -> Tr
         answer: None,
         error: None,
         own_error: None,
-        usable: attempts::allowed(address, options.prefer_ipv6),
+        usable: dial::allowed(address, options.prefer_ipv6),
     };
     let begun = clock::now();
     let timeout = options
@@ -442,7 +442,7 @@ mod tests {
             answer: result.ok().map(Duration::from_millis),
             error: result.err(),
             own_error: None,
-            usable: attempts::allowed(address, prefer),
+            usable: dial::allowed(address, prefer),
         }
     }
 

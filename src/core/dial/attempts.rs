@@ -1,49 +1,49 @@
-//! Which address is tried when: RFC 8305 (happy eyeballs) without sockets, clock or randomness of its own.
+//! Which address is tried when: RFC 8305 (Happy Eyeballs) as pure policy, without sockets, clock or randomness of its own.
 //!
-//! [`Race`] is one dialing: several addresses, the next one begun 250 ms after the last or at once when one fails, and
-//! the first that connects wins. [`RetrySchedule`] is what a session remembers from one dialing to the next.
+//! [`Race`] is one dialing over several addresses. The next attempt begins 250 ms after the last one, or at once when one
+//! fails. The first attempt that connects wins. [`RetrySchedule`] is a session's memory from one dialing to the next.
 //!
-//! Promise: a race has at most one winner, ends every attempt that it began, and never asks to wait for the past.
+//! Promise: a race has at most one winner, ends every attempt that it began, and never asks to wait for a moment in the past.
 
-use super::PreferIpv6;
 use super::health::{Health, HealthState, jittered};
+use super::options::{PreferIpv6, allowed};
 use crate::close::ConnectFailure;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// RFC 8305, 5: the Connection Attempt Delay.
+/// Connection Attempt Delay of RFC 8305, section 5.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// An address that a session has tried already lets the others have this long.
+/// Delay before an address that the session has tried already, in place of [`ATTEMPT_DELAY`].
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How long a session waits after each full round over all addresses. After the last of them comes the last round.
+/// Waits after each full round over all addresses. One more round follows the last wait.
 const BACKOFF: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_millis(400),
     Duration::from_millis(800),
 ];
 
-/// What a race asks for.
+/// What the caller of [`Race::poll_action`] is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Begin to connect, then report [`Race::handle_connected`] or [`Race::handle_failed`].
     Start(SocketAddr),
-    /// Close this one.
+    /// Close this attempt.
     End(SocketAddr, EndReason),
     /// Wait for an event, or for this moment.
     Wait(Option<Instant>),
-    /// It is over, and this one has won.
+    /// The race is over. Holds the winner, if an attempt connected.
     Done(Option<SocketAddr>),
 }
 
-/// Why an attempt is closed that neither failed nor won.
+/// Why the race closes an attempt that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// It took longer than one attempt may: it failed.
+    /// The attempt exceeded the connect timeout, which is a failure.
     TimedOut,
-    /// One that was begun later has won.
+    /// An attempt that began later has won: this address is slow.
     Overtaken,
-    /// One that was begun earlier has won, which says nothing about this one.
+    /// An attempt that began earlier has won, which says nothing about this address.
     Unneeded,
 }
 
@@ -53,25 +53,25 @@ struct Attempt {
     deadline: Option<Instant>,
 }
 
-/// One dialing.
+/// One dialing over several addresses.
 ///
-/// Call [`Race::poll_action`] and do what it says until it says `Wait`; wait until an attempt has an outcome or the
-/// moment has come; report the outcome with a `handle_*`; begin again. `Done` is the last word.
+/// Call [`Race::poll_action`] and carry out the action until it is `Wait`. Then wait for an attempt's outcome or for the given
+/// moment, report the outcome by a `handle_*` method, and call again. `Done` is the last action.
 pub struct Race {
     waiting: VecDeque<SocketAddr>,
-    /// So many at the end of `waiting` were tried before, in this session.
+    /// The number of addresses at the end of `waiting` that the session has tried before.
     again: usize,
     running: Vec<Attempt>,
     last_start: Option<Instant>,
     failed_since: bool,
     connect_timeout: Option<Duration>,
-    /// With the moment at which it was begun.
+    /// The winner and the moment at which its attempt began.
     winner: Option<(SocketAddr, Instant)>,
 }
 
 impl Race {
-    /// A race of `addresses` in the order that [`order`] gives. Those in `tried` come last and are not hurried, unless
-    /// there are no others.
+    /// A race of `addresses` in the order of [`order`]. Those in `tried` come last and after a longer delay, unless no others
+    /// exist.
     #[must_use]
     pub fn new(
         addresses: &[SocketAddr],
@@ -94,7 +94,7 @@ impl Race {
         }
     }
 
-    /// How long one attempt may take; without it, for as long as the kernel tries.
+    /// Sets the time limit of one attempt; `None` leaves it to the kernel.
     #[must_use]
     pub fn with_timeout(self, connect_timeout: Option<Duration>) -> Race {
         Race {
@@ -103,7 +103,7 @@ impl Race {
         }
     }
 
-    /// What is to be done now.
+    /// The next action.
     pub fn poll_action(&mut self, now: Instant) -> Action {
         if let Some((winner, begun)) = self.winner {
             return match self.running.pop() {
@@ -140,11 +140,11 @@ impl Race {
         Action::Wait(deadlines.chain(next_start).min())
     }
 
-    /// An attempt has connected. Returns how long that took; `None` for one that is not running.
+    /// Notes that an attempt has connected. Returns the time it took; `None` if no such attempt runs.
     pub fn handle_connected(&mut self, address: SocketAddr, now: Instant) -> Option<Duration> {
         let at = self.position(address)?;
         let started = self.running[at].started;
-        // One that comes second, before all others are ended, is ended like them.
+        // A second attempt that connects before the others are closed is closed with them.
         if self.winner.is_none() {
             self.running.remove(at);
             self.winner = Some((address, started));
@@ -152,7 +152,7 @@ impl Race {
         Some(now.saturating_duration_since(started))
     }
 
-    /// An attempt has failed.
+    /// Notes that an attempt has failed.
     pub fn handle_failed(&mut self, address: SocketAddr) {
         if let Some(at) = self.position(address) {
             self.running.remove(at);
@@ -160,7 +160,7 @@ impl Race {
         }
     }
 
-    /// When the next attempt begins, if there is one.
+    /// When the next attempt begins, if an address is left.
     fn next_start(&self, now: Instant) -> Option<Instant> {
         if self.waiting.is_empty() {
             return None;
@@ -182,14 +182,8 @@ impl Race {
     }
 }
 
-/// Whether the owner lets an address be used at all.
-#[must_use]
-pub fn allowed(address: SocketAddr, prefer: PreferIpv6) -> bool {
-    prefer != PreferIpv6::Never || address.is_ipv4()
-}
-
-/// The order in which addresses are tried: by [`HealthState`]; among equals the fastest first and IPv6 before IPv4,
-/// families taking trials (RFC 8305, 4). If IPv6 is always preferred, all of it that is not in trouble comes first.
+/// The order in which addresses are tried: by [`HealthState`], then the fastest first, then IPv6 before IPv4. The families
+/// alternate (RFC 8305, section 4). With `prefer_ipv6 always`, all IPv6 that is not failing comes first.
 #[must_use]
 pub fn order(addresses: &[SocketAddr], health: &Health, prefer: PreferIpv6, now: Instant) -> Vec<SocketAddr> {
     let mut keyed = Vec::with_capacity(addresses.len());
@@ -199,13 +193,13 @@ pub fn order(addresses: &[SocketAddr], health: &Health, prefer: PreferIpv6, now:
         }
         let state = health.state(address, now);
         let family = address.is_ipv4();
-        // What the owner prefers is no reason to wait for it in every session when it does not work.
+        // A failing IPv6 address loses its preference: otherwise every session would wait for it.
         let always = prefer == PreferIpv6::Always;
         let group = (always && state >= HealthState::Probation, always && family, state);
         let key = (group, health.weight(address, now), family, address);
         keyed.push(key);
     }
-    // The sort is stable: what the table has first stays first.
+    // A stable sort keeps the table's order among equals.
     keyed.sort_by_key(|&(group, weight, family, _)| (group, weight, family));
     let groups = keyed.chunk_by(|one, other| one.0 == other.0);
     groups
@@ -213,7 +207,7 @@ pub fn order(addresses: &[SocketAddr], health: &Health, prefer: PreferIpv6, now:
         .collect()
 }
 
-/// Families take trials, the first one's family first.
+/// Alternates the families, beginning with that of the first address.
 fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> impl Iterator<Item = SocketAddr> {
     let mut addresses = addresses.peekable();
     let ipv4_first = addresses.peek().is_some_and(SocketAddr::is_ipv4);
@@ -231,17 +225,17 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> impl Iterator<Item
     })
 }
 
-/// What a session does next about a connection.
+/// What a session does next to get a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextDial {
-    /// Dial, after this long.
+    /// Dial after a wait.
     Dial {
-        /// Zero until all addresses have had their trial.
+        /// The wait; zero until every address was tried in this round.
         after: Duration,
     },
-    /// Nothing: every address refused.
+    /// Give up: every address refused.
     Refused,
-    /// Nothing: all rounds are used up.
+    /// Give up: all rounds are used up.
     Exhausted,
 }
 
@@ -253,10 +247,10 @@ struct Trial {
     connected: bool,
 }
 
-/// What a session has tried so far: the next address at once, a wait only after a round over all of them, and an end.
+/// A session's schedule of dialings: the next address at once, a wait only after a round over all addresses, and a last round.
 ///
-/// Before each dialing ask [`RetrySchedule::poll_next`], give [`RetrySchedule::tried`] to the [`Race`], and report what becomes of
-/// its attempts. Each dialing brings at least one address's trial, so that it cannot go on for ever.
+/// Before each dialing call [`RetrySchedule::poll_next`], give [`RetrySchedule::tried`] to the [`Race`], and report the outcome
+/// of its attempts. Each dialing tries at least one address, so the schedule ends.
 #[derive(Default)]
 pub struct RetrySchedule {
     trials: Vec<Trial>,
@@ -265,7 +259,7 @@ pub struct RetrySchedule {
 }
 
 impl RetrySchedule {
-    /// What is next. `addresses` are those that may be used.
+    /// The next step. `addresses` are the allowed ones.
     pub fn poll_next(&mut self, addresses: &[SocketAddr], random: u32) -> NextDial {
         let trials = |done: fn(&Trial) -> bool| {
             addresses.iter().all(|address| {
@@ -294,44 +288,42 @@ impl RetrySchedule {
         }
     }
 
-    /// The addresses that had their trial in this round.
+    /// The addresses that were tried in this round.
     #[must_use]
     pub fn tried(&self) -> Vec<SocketAddr> {
         let trials = self.trials.iter().filter(|trial| trial.in_this_round);
         trials.map(|trial| trial.address).collect()
     }
 
-    /// The session was given a connection to this address.
+    /// Notes that the session got a connection to this address.
     pub fn handle_connected(&mut self, address: SocketAddr) {
         self.served = true;
         if self.trial(address).in_this_round {
-            // It won although it came last: that is the next round, and the race has waited enough.
+            // A tried address won the race, after its delay: that begins the next round, without another wait.
             self.next_round();
         }
         let trial = self.trial(address);
         (trial.in_this_round, trial.refused, trial.connected) = (true, false, true);
     }
 
-    /// The session was given a connection that had been made before it was needed. Such a one may be stale, which says
-    /// nothing about its address.
+    /// Notes that the session got a prewarmed connection. It may be stale, so its address does not count as tried.
     pub fn handle_warm(&mut self) {
         self.served = true;
     }
 
-    /// An attempt at this address failed.
+    /// Notes that an attempt at this address failed.
     pub fn handle_failed(&mut self, address: SocketAddr, kind: ConnectFailure) {
         let trial = self.trial(address);
         (trial.in_this_round, trial.refused) = (true, kind == ConnectFailure::Refused);
     }
 
-    /// Whether this is a session's first attempt.
+    /// Whether the session has tried nothing yet.
     #[must_use]
     pub fn is_first(&self) -> bool {
         !self.served && self.trials.is_empty()
     }
 
-    /// Whether there is an address to which this session has not been connected yet: one that might answer where another
-    /// is silent.
+    /// Whether an address is left to which the session has not been connected: it may answer where another one is silent.
     #[must_use]
     pub fn has_other(&self, addresses: &[SocketAddr]) -> bool {
         addresses.iter().any(|address| {

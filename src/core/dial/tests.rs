@@ -1,8 +1,17 @@
-//! The dialer over loopback sockets. Order and timing are tested in `attempts`, where time stands still.
+//! The dialer over loopback sockets. Order and timing are tested in `attempts`, with time as an argument.
 
+use super::attempts::RetrySchedule;
+use super::health::{AddressFailure, HealthState};
 use super::*;
+use crate::close::ConnectFailure;
+use crate::dc::{DcId, Table};
+use crate::sys::{clock, socket};
+use smol::LocalExecutor;
+use smol::future::FutureExt as _;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// Runs `test`. What the dialer does in the background waits until [`filled`] or [`idle`] let it.
 fn with_dialer<T>(options: DialOptions, test: impl AsyncFnOnce(&Rc<Dialer>) -> T) -> T {
