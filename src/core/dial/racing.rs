@@ -26,7 +26,7 @@ impl Dialer {
                 NextDial::Dial { after } if after.is_zero() => {}
                 NextDial::Dial { after } => {
                     log::debug!(
-                        "dial: every address was tried; next round in {} ms",
+                        "dial: every address was tried; again in {} ms",
                         after.as_millis() as u64
                     );
                     Timer::after(after).await;
