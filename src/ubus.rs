@@ -22,7 +22,7 @@ use client::Client;
 use message::{Attributes, Header, Message, attr};
 use method::{Arguments, METHODS};
 use mtrelay_core::reactor::Timer;
-use mtrelay_core::sys::clock;
+use mtrelay_core::sys::{clock, random};
 use smol::future;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -198,8 +198,8 @@ pub async fn serve(socket: Option<&Path>, service: &dyn Service, notices: &Notic
                 }
             }
         }
-        let random = getrandom::u32().unwrap_or_default();
-        Timer::after(jittered(pause, random)).await;
+        let jitter = random::u32();
+        Timer::after(jittered(pause, jitter)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

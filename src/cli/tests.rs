@@ -1,16 +1,21 @@
 //! What the commands print, and the codes they exit with.
 
+use super::args::{LinkArgs, parse};
+use super::status::reachable;
 use super::*;
 use std::cell::RefCell;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 const KEY: &str = "6ab1f50c3e9d27884fd2b0179ce35a61";
 const OTHER: &str = "c2049be67d13f85aa0412e9f36d7580b";
 
 #[derive(Clone, Default)]
-struct Sink(Rc<RefCell<Vec<u8>>>);
+struct Captured(Rc<RefCell<Vec<u8>>>);
 
-impl io::Write for Sink {
+impl io::Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().write(bytes)
     }
@@ -40,13 +45,13 @@ struct Done {
 }
 
 fn mtrelay(arguments: &[&str]) -> Done {
-    let (out, err) = (Sink::default(), Sink::default());
+    let (out, err) = (Captured::default(), Captured::default());
     let mut terminal = Terminal {
         out: Box::new(out.clone()),
         err: Box::new(err.clone()),
     };
     let code = dispatch(arguments.iter().map(Into::into).collect(), &mut terminal);
-    let text = |sink: Sink| String::from_utf8(sink.0.take()).unwrap();
+    let text = |captured: Captured| String::from_utf8(captured.0.take()).unwrap();
     Done {
         code,
         out: text(out),

@@ -178,7 +178,7 @@ impl Dialer {
 
     /// Connects in the background to one address whose cool-down is over, so that no session has to wait for it.
     fn probe(self: &Rc<Self>, addresses: &[SocketAddr], now: Instant) {
-        let probed = self.health.borrow_mut().poll_probe(addresses, now, draw());
+        let probed = self.health.borrow_mut().poll_probe(addresses, now, random::u32());
         if let Some(address) = probed {
             let dialer = self.clone();
             let probe = async move {
@@ -218,7 +218,7 @@ impl Dialer {
         let Some((connection, address)) = self.race(&usable, &[], &mut |_, _| {}).await else {
             return false;
         };
-        let times = (clock::now(), draw());
+        let times = (clock::now(), random::u32());
         self.warm
             .borrow_mut()
             .put(&wanted, connection, address, self.prewarm(), times);
@@ -255,11 +255,4 @@ impl Dialer {
         let allowed = |address: &&SocketAddr| allowed(**address, prefer);
         addresses.iter().filter(allowed).copied().collect()
     }
-}
-
-/// A random number, for the jitter of waits.
-pub(super) fn draw() -> u32 {
-    let mut bytes = [0; 4];
-    random::fill(&mut bytes);
-    u32::from_ne_bytes(bytes)
 }

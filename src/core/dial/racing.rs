@@ -2,12 +2,12 @@
 
 use super::attempts::{Action, EndReason, NextDial, Race, RetrySchedule};
 use super::connecting::{self, BeginError, OpenAttempt, classify, next_outcome};
-use super::dialer::{Dialer, draw};
+use super::dialer::Dialer;
 use super::health::{AddressFailure, AddressHealth, HealthState};
 use super::options::DialOptions;
 use super::outcome::{Connected, DialError, OnFailure};
 use crate::reactor::{Async, Timer};
-use crate::sys::{clock, socket};
+use crate::sys::{clock, random, socket};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ impl Dialer {
         on_failure: &mut OnFailure<'_>,
     ) -> Result<Connected, DialError> {
         loop {
-            match schedule.poll_next(addresses, draw()) {
+            match schedule.poll_next(addresses, random::u32()) {
                 NextDial::Dial { after } if after.is_zero() => {}
                 NextDial::Dial { after } => {
                     log::debug!(
@@ -114,7 +114,7 @@ impl Dialer {
     pub(super) fn note_address_failure(&self, address: SocketAddr, failure: AddressFailure) {
         let now = clock::now();
         let mut health = self.health.borrow_mut();
-        health.handle_failure(address, failure, now, draw());
+        health.handle_failure(address, failure, now, random::u32());
         log::debug!("dial: {address}: {}", Described(health.report(address, now)));
     }
 

@@ -1,16 +1,17 @@
 //! Random bytes from the kernel.
 //!
-//! A session draws a few of them in half a dozen places, and a system call for each would cost more than the bytes: short draws come
-//! out of a reserve of this thread's, each byte once.
+//! A session draws a few bytes at half a dozen places, where a system call each would cost more than the bytes. Short draws
+//! therefore come out of a thread-local reserve, and each of its bytes is given out once.
 
 use std::cell::RefCell;
+use std::io;
 
-/// Longer draws go to the kernel themselves.
-const SHORT: usize = 32;
+/// Longest draw in bytes that the reserve serves. Longer draws are system calls of their own.
+const MAX_RESERVED: usize = 32;
 
 struct Reserve {
     bytes: [u8; 256],
-    /// How many of them, the first ones, are still to be given out.
+    /// The number of bytes at the start that were not given out yet.
     left: usize,
 }
 
@@ -18,29 +19,46 @@ thread_local! {
     static RESERVE: RefCell<Reserve> = const { RefCell::new(Reserve { bytes: [0; 256], left: 0 }) };
 }
 
-/// Fills `bytes` with random ones.
+/// Fills `bytes` with random bytes.
 ///
 /// # Panics
-/// When the kernel has none.
+/// When getrandom(2) fails, which it does not once the kernel has seeded its generator.
 pub fn fill(bytes: &mut [u8]) {
-    if bytes.len() > SHORT {
+    try_fill(bytes).expect("getrandom(2) does not fail once the kernel has seeded its generator");
+}
+
+/// A random number, for the jitter of waits.
+#[must_use]
+pub fn u32() -> u32 {
+    let mut bytes = [0; 4];
+    fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
+}
+
+/// Fills `bytes` with random bytes, for a caller that reports a kernel without a generator.
+///
+/// # Errors
+/// As getrandom(2).
+pub fn try_fill(bytes: &mut [u8]) -> io::Result<()> {
+    if bytes.len() > MAX_RESERVED {
         return draw(bytes);
     }
     RESERVE.with_borrow_mut(|reserve| {
         if reserve.left < bytes.len() {
-            draw(&mut reserve.bytes);
+            draw(&mut reserve.bytes)?;
             reserve.left = reserve.bytes.len();
         }
         reserve.left -= bytes.len();
         let given = &mut reserve.bytes[reserve.left..][..bytes.len()];
         bytes.copy_from_slice(given);
-        // Some of them become keys.
+        // Given bytes may become keys, so none stays in the reserve.
         given.fill(0);
-    });
+        Ok(())
+    })
 }
 
-fn draw(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("getrandom(2) does not fail once the kernel has seeded it");
+fn draw(bytes: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(bytes).map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -53,7 +71,7 @@ mod tests {
         for len in [16, 32, 17, 40, 300].into_iter().cycle().take(100) {
             let mut bytes = vec![0; len];
             fill(&mut bytes);
-            // By chance alike: once in 2^110.
+            // Two equal draws by chance: once in 2^110.
             assert!(!seen.contains(&bytes[..16].to_vec()));
             seen.push(bytes[..16].to_vec());
         }
