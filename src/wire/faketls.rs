@@ -1,10 +1,11 @@
-//! Fake TLS: to whoever looks on, the connection is a TLS 1.3 handshake and its application data (RFC 8446).
+//! Fake TLS: to an observer the connection is a TLS 1.3 handshake and its application data (RFC 8446).
 //!
-//! [`client_hello`] recognises our clients among strangers, [`server_hello`] answers them, [`record`] carries the bytes
-//! from then on; [`flight`] finds out how long a real site's answer is. [`x25519`] only serves to make the answer's key share indistinguishable from a real one.
+//! [`client_hello`] tells the proxy's clients from unauthenticated ones, [`server_hello`] answers them, and [`record`] carries the
+//! bytes after that. [`flight`] measures the length of a real site's answer. [`x25519`] makes key shares that look genuine.
 
 pub mod client_hello;
 pub mod flight;
+pub(crate) mod handshake;
 pub mod record;
 pub mod server_hello;
 pub mod x25519;

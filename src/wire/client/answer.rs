@@ -1,9 +1,9 @@
-//! The proxy's answer to a hello: three records, and the digest that proves that it knows the secret.
+//! The proxy's answer to a hello: three records, with a digest that proves knowledge of the secret.
 //!
-//! [`crate::faketls::server_hello`] writes what is read here. The digest covers every byte of the three records, so nothing
-//! else in them needs to be looked at.
+//! [`crate::faketls::server_hello`] writes the answer that is parsed here. The digest covers every byte of the three records, so
+//! their other contents need no check.
 
-use super::hello::RANDOM;
+use crate::faketls::handshake::RANDOM;
 use crate::faketls::record;
 use crate::secret::Secret;
 use alloc::vec::Vec;
@@ -11,43 +11,44 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-/// ServerHello, ChangeCipherSpec, and the encrypted record that stands for certificates.
+/// Types of the three records: ServerHello, ChangeCipherSpec, and the encrypted record that stands for certificates.
 const RECORDS: [u8; 3] = [0x16, 0x14, 0x17];
-/// What RFC 8446 lets a record be.
+/// Longest payload of a record in bytes (RFC 8446, section 5.2).
 const MAX_RECORD_LEN: usize = record::MAX_PAYLOAD + 256;
 
-/// Why an answer is none.
+/// Why an answer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadAnswer {
-    /// Not the three records of an answer: a proxy that does not know our secret shows us a site.
+    /// The bytes are not the three records of an answer. A proxy that does not know the secret answers as a site does.
     Records,
-    /// The digest is another one.
+    /// The digest does not match.
     Digest,
-    /// More bytes than were asked for.
+    /// More bytes arrived than were asked for.
     Unasked,
 }
 
 impl core::fmt::Display for BadAnswer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            BadAnswer::Records => "the answer to the hello is no proxy's",
-            BadAnswer::Digest => "whoever answers the hello does not know the secret",
-            BadAnswer::Unasked => "more than an answer came",
+            BadAnswer::Records => "the answer to the hello is not a proxy's",
+            BadAnswer::Digest => "the peer that answered the hello does not know the secret",
+            BadAnswer::Unasked => "more bytes than an answer arrived",
         })
     }
 }
 
 impl core::error::Error for BadAnswer {}
 
-/// Collects an answer, record by record, and checks it.
+/// Collects an answer record by record, and verifies it.
 #[derive(Debug)]
 pub(super) struct Answer {
     secret: Secret,
-    /// The random of our hello.
+    /// The `random` of the client's hello.
     random: [u8; 32],
     bytes: Vec<u8>,
-    /// Records that are whole, and where the current one ends, its header at first.
+    /// The number of complete records.
     whole: usize,
+    /// Where the current header, or the record's payload after it, ends.
     end: usize,
     has_header: bool,
 }
@@ -95,20 +96,20 @@ impl Answer {
         Ok(())
     }
 
-    /// The length that the header at the end of the bytes says, if it is the one that is due.
+    /// The length in the header at the end of the bytes, if the header is of the expected record.
     fn record_len(&self) -> Option<usize> {
         let [kind, 0x03, 0x03, high, low] = *self.bytes.last_chunk()? else {
             return None;
         };
         let len = usize::from(u16::from_be_bytes([high, low]));
-        let due = *RECORDS.get(self.whole)?;
-        // The first one must have room for the digest.
-        let least = if self.whole == 0 {
+        let expected = *RECORDS.get(self.whole)?;
+        // The first record must be long enough for the digest.
+        let min_len = if self.whole == 0 {
             RANDOM.end.saturating_sub(record::HEADER_LEN)
         } else {
             1
         };
-        (kind == due && (least..=MAX_RECORD_LEN).contains(&len)).then_some(len)
+        (kind == expected && (min_len..=MAX_RECORD_LEN).contains(&len)).then_some(len)
     }
 
     fn check(&self) -> Result<(), BadAnswer> {

@@ -2,11 +2,10 @@
 
 use super::frames::{self, BadFrame, Frame, Reader};
 use crate::cipher::{Stream, StreamKey};
+use crate::faketls::handshake::CHANGE_CIPHER_SPEC;
 use crate::faketls::record::{self, Unwrapper};
 use crate::obfuscated2::{HEADER_LEN, Tag};
 use alloc::vec::Vec;
-
-const CHANGE_CIPHER_SPEC: [u8; 6] = [0x14, 0x03, 0x03, 0x00, 0x01, 0x01];
 
 /// Both directions of a connection.
 #[derive(Debug)]

@@ -1,46 +1,48 @@
-//! The ClientHello that opens a connection to a fake-TLS proxy: a browser's, whose `random` is a digest and the time.
+//! The ClientHello that opens a connection to a fake-TLS proxy: a browser's hello, whose `random` is a digest and the time.
 //!
-//! Read RFC 8446, section 4.1.2, and [`crate::faketls::client_hello`], which reads what is written here. The hello imitates a browser of 2025:
-//! GREASE (RFC 8701), extensions in a drawn order, a hybrid key share. Neither key share has a private key, as the connection
-//! never becomes TLS; an X25519 share is nevertheless a point of the curve, and the ML-KEM key's coefficients are below the
-//! modulus, for whoever looks.
+//! Read RFC 8446, section 4.1.2, and [`crate::faketls::client_hello`], which parses this hello, first. The hello imitates a
+//! browser of 2025: GREASE (RFC 8701), extensions in random order, a hybrid key share. Neither key share has a private key,
+//! because the connection never becomes TLS. Both are well-formed all the same: an X25519 share is a point of the subgroup, and
+//! the ML-KEM key's coefficients are below the modulus.
 
 use crate::faketls::client_hello::{GROUP_X25519, GROUP_X25519_MLKEM768};
+use crate::faketls::handshake::{RANDOM, block16, put16};
 use crate::faketls::x25519;
 use crate::secret::Secret;
 use alloc::vec::Vec;
-use core::ops::Range;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Where the digest stands in the record.
-pub(crate) const RANDOM: Range<usize> = 11..43;
-/// Bytes of the digest that the time is not laid over.
+/// Length in bytes of the digest's part that the time is not XORed into.
 const DIGEST_LEN: usize = 28;
-/// The length that hellos without a hybrid share are padded to; some proxies know no other.
+/// Length in bytes to which a hello without a hybrid share is padded. Some proxies accept no other length.
 const PADDED_LEN: usize = 517;
-/// Coefficients of an ML-KEM-768 key, their modulus, and the seed behind them (FIPS 203).
+/// Number of coefficients of an ML-KEM-768 key (FIPS 203).
 const MLKEM_COEFFICIENTS: usize = 768;
+/// Modulus of the coefficients.
 const MLKEM_MODULUS: u16 = 3329;
+/// Length in bytes of the seed after the coefficients.
 const MLKEM_SEED_LEN: usize = 32;
 
+/// Cipher suites in a browser's order.
 const CIPHERS: [u16; 15] = [
     0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d,
     0x002f, 0x0035,
 ];
+/// Signature algorithms in a browser's order.
 const SIGNATURES: [u16; 8] = [0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601];
 
-/// Which key shares a hello offers, and with them its length.
+/// The key shares of a hello. They decide its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shares {
-    /// X25519MLKEM768 and X25519, as browsers do since 2025; 1.8 KB.
+    /// X25519MLKEM768 and X25519, as browsers offer since 2025; the hello has 1.8 KB.
     #[default]
     Hybrid,
-    /// X25519 alone, 517 bytes: for proxies that wait for just that length.
+    /// X25519 alone, in a hello of 517 bytes, for proxies that accept only that length.
     Classic,
 }
 
-/// The whole record. `fill` is the source of random bytes, `now` unix seconds.
+/// The whole record. `now` is Unix time in seconds, `fill` the source of random bytes.
 #[must_use]
 pub fn client_hello(
     secret: &Secret,
@@ -52,7 +54,7 @@ pub fn client_hello(
     let mut draw = Draw(fill);
     let mut record = alloc::vec![0x16, 0x03, 0x01];
     block16(&mut record, |record| {
-        // A handshake message has a length of three bytes; ours never need the first.
+        // The length of a handshake message has three bytes; the first is always zero here.
         record.extend([0x01, 0x00]);
         block16(record, |hello| {
             hello.extend([0x03, 0x03]);
@@ -71,7 +73,7 @@ pub fn client_hello(
     record
 }
 
-/// The extensions, in a drawn order between the two that mean nothing.
+/// Appends the extensions, in random order between two GREASE extensions.
 fn extensions(list: &mut Vec<u8>, domain: &str, shares: Shares, draw: &mut Draw<'_>) {
     let group = draw.grease();
     let mut middle = common_extensions(domain, shares, group, draw);
@@ -82,7 +84,7 @@ fn extensions(list: &mut Vec<u8>, domain: &str, shares: Shares, draw: &mut Draw<
     middle.iter().for_each(|extension| list.extend(extension));
     list.extend(extension(draw.grease(), |body| body.push(0)));
     if shares == Shares::Classic {
-        // The list stands in the record, so its bytes are all bytes so far.
+        // `list` is the record under construction, so its length is that of the whole hello so far.
         let missing = PADDED_LEN.saturating_sub(list.len().saturating_add(4));
         if missing > 0 {
             list.extend(extension(0x0015, |padding| {
@@ -150,7 +152,7 @@ fn common_extensions(domain: &str, shares: Shares, group: u16, draw: &mut Draw<'
         extension(0x001b, |compression| compression.extend([2, 0, 2])),
     ];
     if hybrid {
-        // An Encrypted ClientHello that means nothing: outer, HKDF-SHA256 with AES-128-GCM, an id, a key, a payload.
+        // A GREASE Encrypted ClientHello: outer, HKDF-SHA256 with AES-128-GCM, an id, a key, a payload.
         all.push(extension(0xfe0d, |hello| {
             hello.extend([0, 0, 1, 0, 1]);
             hello.extend(draw.bytes::<1>());
@@ -161,7 +163,7 @@ fn common_extensions(domain: &str, shares: Shares, group: u16, draw: &mut Draw<'
     all
 }
 
-/// Random coefficients below the modulus, two in three bytes, and a random seed.
+/// Appends a well-formed ML-KEM key: random coefficients below the modulus, two in three bytes, and a random seed.
 fn mlkem_key(share: &mut Vec<u8>, draw: &mut Draw<'_>) {
     for _ in 0..MLKEM_COEFFICIENTS / 2 {
         let (low, high) = (draw.coefficient(), draw.coefficient());
@@ -171,7 +173,7 @@ fn mlkem_key(share: &mut Vec<u8>, draw: &mut Draw<'_>) {
     share.extend(draw.bytes::<MLKEM_SEED_LEN>());
 }
 
-/// Puts the digest over the whole record, and the time over its end, where `random` was zero.
+/// Writes the digest of the whole record into `random`, with the time XORed into its last four bytes.
 fn sign(record: &mut [u8], secret: &Secret, now: u32) {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
         return;
@@ -186,7 +188,7 @@ fn sign(record: &mut [u8], secret: &Secret, now: u32) {
     }
 }
 
-/// Random values out of random bytes.
+/// Random values from a source of random bytes.
 struct Draw<'a>(&'a mut dyn FnMut(&mut [u8]));
 
 impl Draw<'_> {
@@ -196,13 +198,13 @@ impl Draw<'_> {
         bytes
     }
 
-    /// One of the sixteen values that mean nothing.
+    /// One of the sixteen GREASE values.
     fn grease(&mut self) -> u16 {
         let [byte] = self.bytes();
         u16::from_be_bytes([byte & 0xf0 | 0x0a; 2])
     }
 
-    /// A number below `bound`, which is small: for an order that is only to differ.
+    /// A number below a small `bound`. It is slightly biased, which is enough for the order of extensions.
     fn below(&mut self, bound: usize) -> usize {
         usize::from(u16::from_be_bytes(self.bytes()))
             .checked_rem(bound)
@@ -224,19 +226,4 @@ fn extension(kind: u16, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     put16(&mut bytes, kind);
     block16(&mut bytes, write);
     bytes
-}
-
-fn put16(bytes: &mut Vec<u8>, value: u16) {
-    bytes.extend(value.to_be_bytes());
-}
-
-/// A two-byte length and what `write` appends behind it.
-fn block16(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = bytes.len();
-    put16(bytes, 0);
-    write(bytes);
-    let len = u16::try_from(bytes.len().saturating_sub(start).saturating_sub(2)).unwrap_or(u16::MAX);
-    for (to, from) in bytes.iter_mut().skip(start).zip(len.to_be_bytes()) {
-        *to = from;
-    }
 }

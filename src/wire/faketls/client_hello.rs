@@ -1,25 +1,24 @@
-//! The ClientHello (RFC 8446, section 4.1.2), in whose `random` our clients hide a digest under the user's secret.
+//! The ClientHello (RFC 8446, section 4.1.2), whose `random` holds a digest under the user's secret.
 //!
-//! The digest is HMAC-SHA256(secret, the whole record with `random` zeroed); the unix time is XORed into its last four
-//! bytes. The time is therefore *not* authenticated: whoever changes it leaves the first 28 bytes valid. Only a
-//! replay window over the digest stops a replay.
+//! The digest is HMAC-SHA256(secret, the whole record with `random` zeroed), with the Unix time XORed into its last four bytes.
+//! The time is therefore *not* authenticated: an attacker who changes it leaves the first 28 bytes valid. Only a replay window
+//! over the digest stops a replay.
 
+use crate::faketls::handshake::RANDOM;
 use crate::faketls::record;
 use crate::obfuscated2::ReplayKey;
 use crate::secret::Secret;
-use core::ops::Range;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-/// The longest record that we take for a hello. Today's carry an ML-KEM share and are about 1.9 KB.
+/// Longest record in bytes that is accepted as a hello. A hello with an ML-KEM share has about 1.9 KB.
 pub const MAX_RECORD_LEN: usize = record::HEADER_LEN + 16_384;
 /// The key exchange group X25519.
 pub const GROUP_X25519: u16 = 0x001d;
 /// The hybrid group X25519MLKEM768.
 pub const GROUP_X25519_MLKEM768: u16 = 0x11ec;
 
-const RANDOM: Range<usize> = 11..43;
 const DIGEST_LEN: usize = 28;
 const SESSION_ID_AT: usize = 43;
 const EXTENSION_SERVER_NAME: u16 = 0;
@@ -36,21 +35,21 @@ pub struct ClientHello<'a> {
     pub cipher_suite: u16,
     /// The server name.
     pub server_name: Option<&'a str>,
-    /// The group of the first key share that we can answer.
+    /// The group of the first key share that can be answered.
     pub group: u16,
 }
 
-/// Who sent a hello: the answer of [`ClientHello::verify`].
+/// The result of [`ClientHello::verify`] for the user's own hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The time in the hello, unauthenticated: unix seconds, or an uptime from some clients.
+    /// The time in the hello, unauthenticated: Unix time in seconds, or an uptime from some clients.
     pub time: u32,
-    /// The hello's own mark for the replay window: the first half of the digest.
+    /// The key for the replay window: the first 16 bytes of the digest.
     pub replay_key: ReplayKey,
 }
 
 impl<'a> ClientHello<'a> {
-    /// Reads one whole record. `None`: it is no ClientHello that TLS 1.3 could answer.
+    /// Parses one whole record. `None` if it is not a ClientHello that TLS 1.3 can answer.
     #[must_use]
     pub fn parse(record: &'a [u8]) -> Option<ClientHello<'a>> {
         let mut input = Reader(record);
@@ -94,7 +93,7 @@ impl<'a> ClientHello<'a> {
         })
     }
 
-    /// Whether this user's secret made the digest.
+    /// Checks the digest with a user's secret. `None` if the secret does not match.
     #[must_use]
     pub fn verify(&self, secret: &Secret) -> Option<Verified> {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
@@ -116,28 +115,28 @@ impl<'a> ClientHello<'a> {
         })
     }
 
-    /// The 32 bytes as they stood in the hello; the answer's digest covers them.
+    /// The hello's `random`, which the answer's digest covers.
     #[must_use]
     pub fn random(&self) -> &'a [u8; 32] {
         self.random
     }
 }
 
-/// What the first bytes of a connection look like.
+/// What the first bytes of a connection show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Too few to tell.
+    /// Too few bytes to decide.
     Short,
-    /// A TLS handshake record with a ClientHello, `record_len` bytes in all; `None` when its length cannot be right.
+    /// A TLS handshake record with a ClientHello.
     Tls {
-        /// The header included.
+        /// Length of the record in bytes with its header; `None` if no ClientHello has this length.
         record_len: Option<usize>,
     },
-    /// Something else.
+    /// Another protocol.
     Other,
 }
 
-/// Tells a TLS client by its first six bytes. (Three would not do: one header in 2^22 starts with them by chance.)
+/// Recognises a TLS client by its first six bytes. Three are too few: one obfuscated2 header in 2^22 begins with them by chance.
 #[must_use]
 pub fn recognise(bytes: &[u8]) -> Start {
     let known = [Some(0x16), Some(0x03), None, None, None, Some(0x01)];
@@ -159,7 +158,7 @@ pub fn recognise(bytes: &[u8]) -> Start {
     }
 }
 
-/// Whether the start of a hello's record is such that the rest of it may still make one of our clients' hellos.
+/// Whether a record that begins with `start` may still become a proxy client's hello.
 #[must_use]
 pub fn may_be_ours(start: &[u8]) -> bool {
     let Some(&[_, _, _, high, low, _, message @ ..]) = start.first_chunk::<11>() else {
@@ -185,7 +184,7 @@ fn read_server_name(body: &[u8]) -> Option<&str> {
     core::str::from_utf8(names.block16()?).ok()
 }
 
-/// GREASE (RFC 8701) and groups that we do not know are passed over.
+/// The first key share's group that can be answered. GREASE (RFC 8701) and other groups are skipped.
 fn first_known_group(body: &[u8]) -> Option<Option<u16>> {
     let mut shares = Reader(Reader(body).block16()?);
     while !shares.0.is_empty() {
@@ -218,13 +217,13 @@ impl<'a> Reader<'a> {
         self.array().copied().map(u16::from_be_bytes)
     }
 
-    /// Bytes behind a one-byte length.
+    /// Bytes after a length of one byte.
     fn block8(&mut self) -> Option<&'a [u8]> {
         let [len] = *self.array()?;
         self.take(usize::from(len))
     }
 
-    /// Bytes behind a two-byte length.
+    /// Bytes after a length of two bytes.
     fn block16(&mut self) -> Option<&'a [u8]> {
         let len = self.u16()?;
         self.take(usize::from(len))

@@ -1,23 +1,24 @@
-//! How long a site's certificates are: a browser's hello to ask with, and the count of what comes back.
+//! The length of a site's first flight: a browser's hello to ask with, and a counter of the answer's encrypted bytes.
 //!
-//! In TLS 1.3 everything behind the ServerHello is encrypted, but its length is plain to see (RFC 8446, section 5.2). A
-//! server sends its certificates at once and then waits for the client's `Finished`, which we never send: what has come
-//! when it falls silent is the flight.
+//! In TLS 1.3 everything after the ServerHello is encrypted, but the records' lengths are visible (RFC 8446, section 5.2). A
+//! server sends its certificates at once and then waits for the client's `Finished`, which is never sent here. The flight is
+//! what has arrived when the server falls silent.
 
 use crate::faketls::client_hello::GROUP_X25519;
+use crate::faketls::handshake::block16;
 use crate::faketls::{record, x25519};
 use alloc::vec::Vec;
 
-/// What a handshake as short as no site's would be, and the most that one record of ours holds.
-const PLAUSIBLE: core::ops::RangeInclusive<usize> = 200..=record::MAX_PAYLOAD;
+/// Accepted lengths of a flight in bytes: at least 200, which every certificate exceeds, at most the payload of one record.
+const PLAUSIBLE_LENS: core::ops::RangeInclusive<usize> = 200..=record::MAX_PAYLOAD;
 
-/// A hello as browsers send it (their extensions in one of their orders), asking for `server_name`.
+/// A browser's hello for `server_name`. `fill` is the source of random bytes.
 #[must_use]
 pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) -> Vec<u8> {
     let mut drawn = [0; 64 + 5];
     fill(&mut drawn);
     let grease = |place: usize| {
-        // RFC 8701: both bytes alike, and their lower halves an a.
+        // GREASE values (RFC 8701) have two equal bytes, whose lower half is 0xa.
         let byte = drawn.get(place.saturating_add(64)).copied().unwrap_or(0) & 0xf0 | 0x0a;
         [byte, byte]
     };
@@ -26,7 +27,7 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
     body.extend(drawn.iter().take(32));
     body.push(32);
     body.extend(drawn.iter().skip(32).take(32));
-    block(&mut body, |out| {
+    block16(&mut body, |out| {
         out.extend(grease(0));
         for suite in [
             0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
@@ -36,17 +37,17 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
         }
     });
     body.extend([0x01, 0x00]);
-    block(&mut body, |out| {
+    block16(&mut body, |out| {
         let mut extension = |kind: [u8; 2], body: &[u8]| {
             out.extend(kind);
-            block(out, |out| out.extend(body));
+            block16(out, |out| out.extend(body));
         };
         extension(grease(1), &[]);
         if let Some(name) = server_name {
             let mut list = Vec::new();
-            block(&mut list, |out| {
+            block16(&mut list, |out| {
                 out.push(0);
-                block(out, |out| out.extend(name.as_bytes()));
+                block16(out, |out| out.extend(name.as_bytes()));
             });
             extension([0x00, 0x00], &list);
         }
@@ -68,10 +69,10 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
         extension([0x00, 0x0d], &algorithms);
         extension([0x00, 0x12], &[]);
         let mut shares = Vec::new();
-        block(&mut shares, |out| {
+        block16(&mut shares, |out| {
             out.extend([high, low, 0, 1, 0]);
             out.extend(GROUP_X25519.to_be_bytes());
-            block(out, |out| out.extend(x25519::key_share(fill)));
+            block16(out, |out| out.extend(x25519::key_share(fill)));
         });
         extension([0x00, 0x33], &shares);
         extension([0x00, 0x2d], &[1, 1]);
@@ -82,37 +83,26 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
     });
     let mut out = Vec::with_capacity(body.len().saturating_add(9));
     out.extend([0x16, 0x03, 0x01]);
-    block(&mut out, |out| {
+    block16(&mut out, |out| {
         out.extend([0x01, 0x00]);
-        block(out, |out| out.extend(body));
+        block16(out, |out| out.extend(body));
     });
     out
 }
 
-/// A two-byte length and what `write` appends behind it.
-fn block(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend([0, 0]);
-    write(out);
-    let len = u16::try_from(out.len().saturating_sub(start).saturating_sub(2)).unwrap_or(u16::MAX);
-    for (to, from) in out.iter_mut().skip(start).zip(len.to_be_bytes()) {
-        *to = from;
-    }
-}
-
-/// Counts the encrypted bytes of a server's first flight.
+/// Counter of the encrypted bytes of a server's first flight.
 #[derive(Debug, Default)]
 pub struct Flight {
     header: [u8; record::HEADER_LEN],
     header_len: usize,
-    /// Bytes of the current record that are still to come.
+    /// Bytes of the current record that have not arrived yet.
     left: usize,
     encrypted: usize,
     is_broken: bool,
 }
 
 impl Flight {
-    /// Takes what has come, however it is cut.
+    /// Takes the next bytes of the stream, in pieces of any length.
     pub fn handle_input(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if self.left > 0 {
@@ -137,11 +127,11 @@ impl Flight {
         }
     }
 
-    /// The flight's length, if it was one: an alert or an older TLS makes none.
+    /// The flight's length in bytes. `None` for an alert, an older TLS version or an incomplete record.
     #[must_use]
     pub fn encrypted_len(&self) -> Option<usize> {
         let is_whole = !self.is_broken && self.left == 0 && self.header_len == 0;
-        Some(self.encrypted).filter(|len| is_whole && PLAUSIBLE.contains(len))
+        Some(self.encrypted).filter(|len| is_whole && PLAUSIBLE_LENS.contains(len))
     }
 }
 
@@ -151,7 +141,7 @@ mod tests {
     use crate::faketls::client_hello::{ClientHello, GROUP_X25519};
 
     #[test]
-    fn the_hello_is_one_that_our_own_parser_reads() {
+    fn the_hello_is_read_by_the_parser() {
         for name in [Some("www.example.org"), None] {
             let mut byte = 7_u8;
             let hello = client_hello(name, &mut |bytes| {

@@ -1,21 +1,20 @@
 //! TLS records (RFC 8446, section 5.1) as the carrier of a byte stream.
 //!
-//! [`Unwrapper`] takes the payload out of what the client sends, in place; [`header`] makes the five bytes before what is
-//! sent to it.
+//! [`Unwrapper`] extracts the payload of the client's records in place. [`header`] makes the header of a record to the client.
 
 use core::ops::Range;
 
-/// The length of a record's header.
+/// Length of a record's header in bytes.
 pub const HEADER_LEN: usize = 5;
-/// The most payload that one of our records carries.
+/// Longest payload in bytes of a record that is sent.
 pub const MAX_PAYLOAD: usize = 16_384;
 
 const CHANGE_CIPHER_SPEC: u8 = 0x14;
 const APPLICATION_DATA: u8 = 0x17;
-/// What RFC 8446 allows a protected record to have beyond [`MAX_PAYLOAD`].
+/// Bytes beyond [`MAX_PAYLOAD`] that RFC 8446 allows in a protected record.
 const MAX_EXPANSION: usize = 256;
 
-/// The header of an application data record with `len` bytes, which must be at most [`MAX_PAYLOAD`].
+/// The header of an application data record of `len` bytes, at most [`MAX_PAYLOAD`].
 #[must_use]
 pub fn header(len: usize) -> [u8; HEADER_LEN] {
     debug_assert!(len <= MAX_PAYLOAD, "a record of {len} bytes");
@@ -23,26 +22,26 @@ pub fn header(len: usize) -> [u8; HEADER_LEN] {
     [APPLICATION_DATA, 0x03, 0x03, high, low]
 }
 
-/// A record that none of our clients sends: another type, another version, or too long.
+/// A record that no client sends: of another type or version, or too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadRecord;
 
-/// The payload of a stream of records, however the records are cut, and however the reads are.
+/// Extractor of the payload from a stream of records. Records and reads may be cut anywhere.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unwrapper {
     header: [u8; HEADER_LEN],
     header_len: u8,
-    /// Bytes of the current record that are still to come.
+    /// Bytes of the current record that have not arrived yet.
     left: u16,
-    /// The current record is a ChangeCipherSpec, whose one byte means nothing in TLS 1.3.
+    /// The current record is a ChangeCipherSpec, whose single byte TLS 1.3 ignores.
     skip: bool,
 }
 
 impl Unwrapper {
-    /// Moves the payload in `bytes` together and tells where it stands. A single record is left where it is.
+    /// Moves the payload in `bytes` together and returns its range. The payload of a single record is not moved.
     ///
     /// # Errors
-    /// On a record that none of our clients sends. Nothing of this call's bytes is then to be used.
+    /// On a record that no client sends. None of this call's bytes may be used then.
     pub fn unwrap_in_place(&mut self, bytes: &mut [u8]) -> Result<Range<usize>, BadRecord> {
         let mut payload: Range<usize> = 0..0;
         let mut at = 0;
@@ -69,7 +68,7 @@ impl Unwrapper {
         Ok(payload)
     }
 
-    /// How many of `bytes` it takes to have `payload_left` bytes of payload, and goes just so far.
+    /// Advances by the part of `bytes` that holds the next `payload_left` bytes of payload, and returns that part's length.
     ///
     /// # Errors
     /// As [`Unwrapper::unwrap_in_place`].
@@ -92,8 +91,8 @@ impl Unwrapper {
         Ok(at)
     }
 
-    /// How many more bytes are sure to belong to the next `payload_len` bytes of payload and the headers before them.
-    /// Reading no more than that never takes a byte of what follows.
+    /// The number of bytes that certainly belong to the next `payload_len` bytes of payload and the headers before them. Reading
+    /// at most this many takes no byte of what follows.
     #[must_use]
     pub fn wanted(&self, payload_len: usize) -> usize {
         if self.left > 0 && !self.skip {
@@ -109,7 +108,7 @@ impl Unwrapper {
         }
     }
 
-    /// Takes what there is of a header and returns how many bytes that was.
+    /// Takes the available part of a header and returns its length.
     fn take_header(&mut self, bytes: &[u8]) -> Result<usize, BadRecord> {
         let mut taken = 0_usize;
         for (to, from) in self

@@ -1,26 +1,24 @@
 //! The server's answer: ServerHello, ChangeCipherSpec and one encrypted record (RFC 8446, section 4.1.3 and appendix D.4).
 //!
-//! The client knows us by the answer's `random`, which is HMAC-SHA256(secret, the hello's random ‖ the whole answer with
-//! its own random zeroed). Some clients digest everything that has arrived by then, so nothing may follow the answer
-//! until the client has spoken again.
+//! The client recognises the proxy by the answer's `random`, which is HMAC-SHA256(secret, the hello's random ‖ the whole answer
+//! with its own random zeroed). Some clients digest everything that has arrived, so nothing may follow the answer before the
+//! client has sent more.
 
 use crate::faketls::client_hello::{ClientHello, GROUP_X25519_MLKEM768};
+use crate::faketls::handshake::{CHANGE_CIPHER_SPEC, RANDOM, block16};
 use crate::faketls::record;
 use crate::secret::Secret;
 use alloc::vec::Vec;
-use core::ops::Range;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-const RANDOM: Range<usize> = 11..43;
-/// The ML-KEM-768 ciphertext that stands before the X25519 share of the hybrid group. Any bytes make a valid one.
+/// Length in bytes of the ML-KEM-768 ciphertext before the X25519 share of the hybrid group. Any bytes make a valid ciphertext.
 const MLKEM768_CIPHERTEXT_LEN: usize = 1088;
-const CHANGE_CIPHER_SPEC: [u8; 6] = [0x14, 0x03, 0x03, 0x00, 0x01, 0x01];
 
 /// The whole answer to `hello`, to be sent at once.
 ///
-/// `flight_len` is the length of the encrypted record, which stands for a site's certificates and `Finished`;
-/// `share` is a key share of X25519.
+/// `flight_len` is the length of the encrypted record, which stands for a site's certificates and `Finished`. `share` is a key
+/// share of X25519. `fill` is the source of random bytes.
 #[must_use]
 pub fn answer(
     hello: &ClientHello<'_>,
@@ -48,7 +46,7 @@ pub fn answer(
     };
     out.extend([0x16, 0x03, 0x03]);
     block16(&mut out, |out| {
-        // A handshake message has a length of three bytes; ours never need the first.
+        // The length of a handshake message has three bytes; the first is always zero here.
         out.extend([0x02, 0x00]);
         block16(out, server_hello);
     });
@@ -87,15 +85,4 @@ fn append_random(out: &mut Vec<u8>, len: usize, fill: &mut dyn FnMut(&mut [u8]))
 fn block8(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
     out.extend(bytes);
-}
-
-/// A two-byte length and what `write` appends behind it.
-fn block16(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend([0, 0]);
-    write(out);
-    let len = u16::try_from(out.len().saturating_sub(start).saturating_sub(2)).unwrap_or(u16::MAX);
-    for (to, from) in out.iter_mut().skip(start).zip(len.to_be_bytes()) {
-        *to = from;
-    }
 }
