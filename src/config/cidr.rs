@@ -2,8 +2,8 @@
 //!
 //! Read first: RFC 4632, section 3.1, for the notation.
 
-use super::value::{Read, number, wrong};
 use crate::access::AddressSet;
+use mtrelay_core::config::value::{Read, number, wrong};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;

@@ -1,7 +1,11 @@
 //! What the configuration accepts, refuses and says about it.
 
-use super::options::USER_OPTIONS;
+use super::options::{RELAY_OPTIONS, USER_OPTIONS};
 use super::*;
+use mtrelay_core::config::spec::Kind;
+use mtrelay_core::dc::{DcId, Table};
+use std::time::Duration;
+use wire::Modes;
 
 const A: &str = "6ab1f50c3e9d27884fd2b0179ce35a61";
 const B: &str = "c2049be67d13f85aa0412e9f36d7580b";
@@ -124,6 +128,76 @@ fn defaults_written_out_mean_the_same_as_absent() {
         text.push_str(&format!("\toption {} '{}'\n", spec.name, spec.default));
     }
     assert_eq!(good(&text), good(&user("family", A)));
+}
+
+/// A value of each option that only a restart puts in force, other than its default.
+const OTHER_VALUES: [(&str, &str); 8] = [
+    ("enabled", "0"),
+    ("seccomp", "off"),
+    ("pipes", "3"),
+    ("pipe_size", "65536"),
+    ("ubus_socket", "/tmp/ubus"),
+    ("buffer_size", "4096"),
+    ("buffers", "8"),
+    ("stats_listen", "off"),
+];
+
+#[test]
+fn options_of_the_table_that_take_a_restart_are_compared() {
+    let old = relay_with("");
+    for spec in RELAY_OPTIONS.iter().filter(|spec| spec.restart) {
+        let (name, value) = OTHER_VALUES
+            .iter()
+            .find(|(name, _)| *name == spec.name)
+            .unwrap_or_else(|| panic!("{} has a value here", spec.name));
+        let new = relay_with(&format!("option {name} '{value}'"));
+        assert_eq!(new.needing_restart(&old), [*name]);
+        assert_eq!(new.needing_restart(&new), [""; 0]);
+    }
+    assert_eq!(
+        relay_with("option prewarm 3\noption idle_timeout 1").needing_restart(&old),
+        [""; 0]
+    );
+    let same = relay_with("option seccomp on\noption buffers 64\noption enabled yes");
+    assert_eq!(same.needing_restart(&old), [""; 0]);
+}
+
+#[test]
+fn bounds_of_the_table_are_those_of_the_reader() {
+    for (head, specs) in [
+        ("config relay\n", RELAY_OPTIONS),
+        (&user("a", A)[..], USER_OPTIONS),
+    ] {
+        for spec in specs {
+            let says = |value: &str| {
+                let text = format!("{head}\toption {} '{value}'\n", spec.name);
+                let told = problems(&text);
+                let own = format!(": {} '{value}'", spec.name);
+                told.into_iter().find(|problem| problem.contains(&own))
+            };
+            match spec.kind {
+                Kind::Number { min, max, auto } => {
+                    assert_eq!((says(&min.to_string()), says(&max.to_string())), (None, None));
+                    let right = format!("{min} to {max})");
+                    for bad in [i64::from(min) - 1, i64::from(max) + 1] {
+                        assert!(says(&bad.to_string()).unwrap().ends_with(&right), "{}", spec.name);
+                    }
+                    assert_eq!(says("auto").is_none(), auto, "{}", spec.name);
+                }
+                Kind::Choice(words) | Kind::Words(words) => {
+                    assert!(words.iter().all(|word| says(word).is_none()), "{}", spec.name);
+                    let wrong = says("perhaps").unwrap();
+                    assert!(words.iter().all(|word| wrong.contains(word)), "{wrong}");
+                }
+                Kind::Flag | Kind::FlagOrAuto => {
+                    assert!(["0", "1", "yes", "off"].iter().all(|word| says(word).is_none()));
+                    assert!(says("perhaps").unwrap().contains("1 or 0)"), "{}", spec.name);
+                    assert_eq!(says("auto").is_none(), spec.kind == Kind::FlagOrAuto);
+                }
+                Kind::Text => {}
+            }
+        }
+    }
 }
 
 #[test]
@@ -568,7 +642,7 @@ fn no_message_shows_a_secret() {
 fn files_that_cannot_be_read_say_so() {
     let missing = Path::new("/nonexistent/mtrelay");
     let problems = Config::load(missing).unwrap_err();
-    let line = problems[0].in_file(missing).to_string();
+    let line = problems[0].in_file("mtrelay", missing).to_string();
     assert!(
         line.starts_with("mtrelay: /nonexistent/mtrelay: cannot be read: "),
         "{line}"
@@ -610,7 +684,10 @@ fn list_files_are_read_and_their_mistakes_have_file_and_line() {
     assert_eq!(admitted, [true, true, true, false, false, false]);
 
     let problems = load("10.0.0.0/8\n\n10.0.0.0/33\n", "nonsense\n").unwrap_err();
-    let lines: Vec<_> = problems.iter().map(|p| p.in_file(&config).to_string()).collect();
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|p| p.in_file("mtrelay", &config).to_string())
+        .collect();
     for start in [
         format!("mtrelay: {}:3: '10.0.0.0/33' has a wrong length", allow.display()),
         format!("mtrelay: {}:1: 'nonsense' is no block", block.display()),
@@ -637,7 +714,7 @@ fn load_error(config: &Path) -> String {
     let error = problems
         .iter()
         .find(|problem| problem.severity == Severity::Error);
-    error.unwrap().in_file(config).to_string()
+    error.unwrap().in_file("mtrelay", config).to_string()
 }
 
 #[test]

@@ -1,58 +1,55 @@
-//! The `user` sections: who may use the relay, with which key and within which limits.
+//! Reads the `user` sections: name, secret and limits of each user.
 //!
-//! Promise: names and secrets are unique, and no message shows a secret.
+//! Promise: names and secrets are unique, and messages never show a secret.
 
 use super::options::USER_OPTIONS;
-use super::read::{Reader, shown};
-use super::uci::Section;
-use super::{MAX_SESSIONS, non_zero, value};
 use mtrelay_core::calendar::Date;
 use mtrelay_core::config::problem::Problem;
+use mtrelay_core::config::read::{Reader, shown};
+use mtrelay_core::config::uci::Section;
 use mtrelay_core::map::Map;
 use wire::secret::{Form, Secret};
 
-/// A petabyte. In bytes it fits 64 bits many times over.
-const MAX_QUOTA_MB: u32 = 1_000_000_000;
-/// Longer names make unreadable log lines.
+/// The longest name, in bytes: log lines stay readable.
 const MAX_USER_NAME_LEN: usize = 64;
 
-/// When a user's quota begins anew.
+/// When the bytes that count against a quota start from zero again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaReset {
-    /// Never: the quota is for good.
+    /// Never.
     Never,
     /// With each calendar month.
     Monthly,
 }
 
-/// One who may use the relay.
+/// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The name that stands in logs and counters.
+    /// The name in logs and counters.
     pub name: String,
-    /// The key.
+    /// The secret that the user's clients share with the relay.
     pub secret: Secret,
-    /// Whether the user may come in.
+    /// Whether the user is admitted.
     pub enabled: bool,
-    /// Sessions at once. `None`: no limit of their own.
+    /// The limit of the user's live sessions.
     pub max_sessions: Option<u32>,
-    /// Client addresses at once. `None`: no limit.
+    /// The limit of client addresses at a time.
     pub max_ips: Option<u32>,
-    /// Mebibytes, up and down together, since the last reset. `None`: no limit.
+    /// The limit of MiB, up and down together, since the last reset.
     pub quota_mb: Option<u32>,
-    /// When the count of the quota begins anew.
+    /// When the count of the quota starts from zero again.
     pub quota_reset: QuotaReset,
-    /// The last day, in UTC, on which the user may come in.
+    /// The last day, in UTC, on which the user is admitted.
     pub expires: Option<Date>,
 }
 
-/// The users read so far, and where their names and secrets stand.
+/// The users read so far, and the lines of their names and secrets.
 #[derive(Default)]
 pub(super) struct Users {
     pub(super) list: Vec<User>,
     names: Map<String, usize>,
     secrets: Map<[u8; 16], usize>,
-    /// Whether a section made no user. That there is none is then no news.
+    /// Whether a section had no valid user: a warning that no user exists is then left out.
     pub(super) any_broken: bool,
 }
 
@@ -75,15 +72,11 @@ impl Users {
         }
         let name = self.name(section, &mut reader);
         let secret = self.secret(section, front_domain, &mut reader);
-        let enabled = reader.one("enabled", value::boolean);
-        let max_sessions = non_zero(reader.number("max_sessions", 0..=MAX_SESSIONS));
-        let max_ips = non_zero(reader.number("max_ips", 0..=MAX_SESSIONS));
-        let quota_mb = non_zero(reader.number("quota_mb", 0..=MAX_QUOTA_MB));
-        let quota_reset = reader.one("quota_reset", |text| match text {
-            "never" => Ok(QuotaReset::Never),
-            "monthly" => Ok(QuotaReset::Monthly),
-            _ => Err("is no reset that we know (never or monthly)".into()),
-        });
+        let enabled = reader.flag("enabled");
+        let max_sessions = reader.limit("max_sessions");
+        let max_ips = reader.limit("max_ips");
+        let quota_mb = reader.limit("quota_mb");
+        let quota_reset = reader.choice("quota_reset", &[QuotaReset::Never, QuotaReset::Monthly]);
         let expires = reader.maybe("expires", str::parse);
         reader.finish();
         let (Some(name), Some(secret)) = (name, secret) else {
@@ -102,7 +95,7 @@ impl Users {
         });
     }
 
-    /// The user's name; a section's own name (`config user 'family'`) will do.
+    /// The user's name: the option `name`, or else the section's own name (`config user 'family'`).
     fn name(&mut self, section: &Section, reader: &mut Reader<'_>) -> Option<String> {
         let (name, line) = match (reader.text("name"), &section.name) {
             (Some((name, line)), _) => (name.to_owned(), line),
@@ -183,8 +176,8 @@ impl Users {
     }
 }
 
-/// Whether a key was made up by a person. Random ones are never caught: of 16 random bytes hardly ever two or three
-/// are equal, and chances of the other patterns are below one in a million.
+/// Whether a secret looks made up by a person: repeated bytes, an arithmetic run, or text. For 16 random bytes the probability of each
+/// is below one in a million.
 fn is_weak(secret: Secret) -> bool {
     let bytes = secret.as_bytes();
     let mut distinct = *bytes;

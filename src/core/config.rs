@@ -2,11 +2,15 @@
 //!
 //! Which options exist is the program's: it hands over its table of [`spec::OptionSpec`].
 
+pub mod dc;
 pub mod problem;
 pub mod read;
 pub mod spec;
 pub mod uci;
 pub mod value;
 
+mod file;
+
+pub use file::read_file;
 pub use problem::{Problem, Severity};
 pub use value::HostPort;

@@ -1,6 +1,6 @@
 //! From the configuration to the relay's state: the shared state, built once, and the context, built at each reload.
 
-use crate::config::{self, ClockSkew, Config, User as ConfiguredUser};
+use crate::config::{ClockSkew, Config, QuotaReset, User as ConfiguredUser};
 use crate::pool::BufferPool;
 use crate::relay::held::Holder;
 use crate::relay::opening::{self, Openings};
@@ -10,7 +10,7 @@ use crate::relay::replay::ReplayWindow;
 use crate::relay::{Context, Shared, User};
 use crate::stats::Stats;
 use mtrelay_core::dc::DcId;
-use mtrelay_core::dial::{DialOptions, Dialer, PreferIpv6};
+use mtrelay_core::dial::{DialOptions, Dialer};
 use mtrelay_core::map::Map;
 use mtrelay_core::sys::clock;
 use mtrelay_core::sys::process::{self, Rights};
@@ -118,14 +118,9 @@ pub(super) fn tuning(config: &Config) -> Tuning {
 
 /// The options of connections to data centres.
 pub(crate) fn dial_options(config: &Config) -> DialOptions {
-    let prefer_ipv6 = match config.prefer_ipv6 {
-        config::PreferIpv6::Auto => PreferIpv6::Auto,
-        config::PreferIpv6::Always => PreferIpv6::Always,
-        config::PreferIpv6::Never => PreferIpv6::Never,
-    };
     DialOptions {
         connect_timeout: config.connect_timeout,
-        prefer_ipv6,
+        prefer_ipv6: config.prefer_ipv6,
         bind_interface: config.bind_interface.clone(),
         fwmark: config.fwmark,
         prewarm: config.prewarm,
@@ -246,7 +241,7 @@ pub(super) fn generated_config() -> Config {
         max_sessions: None,
         max_ips: None,
         quota_mb: None,
-        quota_reset: config::QuotaReset::Never,
+        quota_reset: QuotaReset::Never,
         expires: None,
     });
     config

@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
     let lines = |problems: &[Problem]| -> Vec<String> {
         problems
             .iter()
-            .map(|problem| problem.in_file(path).to_string())
+            .map(|problem| problem.in_file("mtrelay", path).to_string())
             .collect()
     };
     match Config::load(path) {

@@ -60,10 +60,9 @@ impl Daemon {
     fn apply(self: &Rc<Self>, config: Config) -> Result<(), String> {
         let old = self.relay.active();
         let shared = &self.relay.shared;
-        if !config.enabled {
-            log::warn!("reload: option enabled '0' takes effect at the next start");
+        for name in config.needing_restart(&old.config) {
+            log::warn!("reload: '{name}' takes effect at the next restart");
         }
-        warn_of_restarts(&old.config, &config);
         let mut bound = Vec::new();
         for address in self.listeners.borrow().missing(&config.listen) {
             let listener =
@@ -100,22 +99,5 @@ impl Daemon {
         self.limits_changed.set(true);
         self.relay.replace_active(ActiveConfig { config, context });
         Ok(())
-    }
-}
-
-/// Logs every changed option that only a restart puts in force.
-fn warn_of_restarts(old: &Config, new: &Config) {
-    for (name, changed) in [
-        ("stats_listen", old.stats_listen != new.stats_listen),
-        ("buffers", old.buffers != new.buffers),
-        ("seccomp", old.seccomp != new.seccomp),
-        ("buffer_size", old.buffer_size != new.buffer_size),
-        ("pipes", old.pipes != new.pipes),
-        ("pipe_size", old.pipe_size != new.pipe_size),
-        ("ubus_socket", old.ubus_socket != new.ubus_socket),
-    ] {
-        if changed {
-            log::warn!("reload: '{name}' takes effect at the next restart");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Mistakes of a configuration file, and how they are told.
+//! Mistakes in a configuration file, and the form in which they are reported.
 
 use std::fmt;
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Problem {
         }
     }
 
-    /// A mistake that only deserves a look.
+    /// A mistake in spite of which the file is used.
     #[must_use]
     pub fn warning(line: usize, text: impl Into<String>) -> Problem {
         Problem {
@@ -56,22 +56,27 @@ impl Problem {
         self
     }
 
-    /// The mistake as people read it: `mtrelay: FILE:LINE: what is wrong (what would be right)`.
+    /// The mistake as people read it: `PROGRAM: FILE:LINE: what is wrong (what would be right)`.
     #[must_use]
-    pub fn in_file<'a>(&'a self, file: &'a Path) -> impl fmt::Display + 'a {
-        InFile { problem: self, file }
+    pub fn in_file<'a>(&'a self, program: &'a str, file: &'a Path) -> impl fmt::Display + 'a {
+        InFile {
+            problem: self,
+            program,
+            file,
+        }
     }
 }
 
 struct InFile<'a> {
     problem: &'a Problem,
+    program: &'a str,
     file: &'a Path,
 }
 
 impl fmt::Display for InFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.problem.file.as_deref().unwrap_or(self.file);
-        write!(f, "mtrelay: {}:", file.display())?;
+        write!(f, "{}: {}:", self.program, file.display())?;
         if self.problem.line > 0 {
             write!(f, "{}:", self.problem.line)?;
         }
@@ -91,7 +96,7 @@ mod tests {
     #[test]
     fn problems_are_shown_with_file_and_line() {
         let file = Path::new("/etc/config/mtrelay");
-        let show = |problem: Problem| problem.in_file(file).to_string();
+        let show = |problem: Problem| problem.in_file("mtrelay", file).to_string();
         assert_eq!(
             show(Problem::error(3, "bad (good)")),
             "mtrelay: /etc/config/mtrelay:3: bad (good)"

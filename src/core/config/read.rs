@@ -1,18 +1,18 @@
-//! Reads the options of one section against their specification, and says what is wrong with them.
+//! Reads the options of one section against their specification, and reports what is wrong with them.
 //!
-//! All that holds for every option alike is here: defaults, empty values, options given twice, unknown ones, and the
-//! form of the messages. What the values mean is in `value`.
+//! This file has what is the same for every option: defaults, ranges, empty values, options given twice, unknown options, and the
+//! form of the messages. What single values mean is in `value`.
 
 use super::problem::Problem;
-use super::spec::OptionSpec;
+use super::spec::{Kind, OptionSpec};
 use super::uci::{Item, Section, shown_name};
 use super::value::{self, Read};
 use crate::map::Map;
-use std::ops::RangeInclusive;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// More than a week is no timeout.
-pub const MAX_TIMEOUT_SECS: u32 = 7 * 24 * 3600;
+/// The most entries of a list of addresses. Each is compared with each other one.
+const MAX_ADDRESSES: usize = 64;
 
 /// The options of one section.
 pub struct Reader<'a> {
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
             .is_some_and(|item| item.value.trim().is_empty())
     }
 
-    /// An option's text and line; to UCI an empty one is an absent one, and the last one counts.
+    /// An option's text and line. The last one counts; to UCI an empty one is an absent one.
     #[inline(never)]
     pub fn text(&self, name: &str) -> Option<(&'a str, usize)> {
         let item = self.items.iter().rev().find(|item| item.name == name)?;
@@ -79,12 +79,12 @@ impl<'a> Reader<'a> {
         (!text.is_empty()).then_some((text, item.line))
     }
 
-    /// An option that always has a value: if it is absent or wrong, its default's.
+    /// An option that always has a value. An absent or wrong one has its default's.
     pub fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> T {
         self.one_of_type(name, &read)
     }
 
-    // Once for each type, not for each option: inlined, the sixty options take 30 KB.
+    // One instance per type, not per option: inlined, the sixty options take 30 KB.
     #[inline(never)]
     fn one_of_type<T>(&mut self, name: &str, read: &dyn Fn(&str) -> Read<T>) -> T {
         if let Some((text, line)) = self.text(name)
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         read(self.default(name)).expect("the defaults are valid: a test reads them")
     }
 
-    /// An option whose default is that nothing is set.
+    /// An option without a default. `None`: absent or wrong.
     pub fn maybe<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Option<T> {
         self.maybe_of_type(name, &read)
     }
@@ -107,26 +107,62 @@ impl<'a> Reader<'a> {
         self.read(name, text, line, read)
     }
 
-    /// A whole number within `range`.
+    /// A boolean.
     #[inline(never)]
-    pub fn number(&mut self, name: &str, range: RangeInclusive<u32>) -> u32 {
+    pub fn flag(&mut self, name: &str) -> bool {
+        self.one(name, value::boolean)
+    }
+
+    /// A whole number within the option's range.
+    #[inline(never)]
+    pub fn number(&mut self, name: &str) -> u32 {
+        let range = self.range(name);
         self.one(name, |text| value::number(text, &range))
     }
 
-    /// A whole number within `range`, or nothing where the option is absent.
+    /// A whole number within the option's range. `None`: the option is absent.
     #[inline(never)]
-    pub fn maybe_number(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
+    pub fn maybe_number(&mut self, name: &str) -> Option<u32> {
+        let range = self.range(name);
         self.maybe(name, |text| value::number(text, &range))
     }
 
-    /// A timeout in seconds; zero is none.
+    /// A whole number within the option's range. `None`: `auto`.
     #[inline(never)]
-    pub fn seconds(&mut self, name: &str) -> Option<Duration> {
-        let seconds = self.number(name, 0..=MAX_TIMEOUT_SECS);
-        (seconds != 0).then(|| Duration::from_secs(seconds.into()))
+    pub fn number_or_auto(&mut self, name: &str) -> Option<u32> {
+        let range = self.range(name);
+        self.one(name, |text| {
+            value::or_auto(text, |text| value::number(text, &range))
+        })
     }
 
-    /// A list's values; without any, its default's.
+    /// A limit: a whole number within the option's range. `None`: zero, which is no limit.
+    pub fn limit(&mut self, name: &str) -> Option<u32> {
+        let number = self.number(name);
+        (number != 0).then_some(number)
+    }
+
+    /// A timeout in seconds. `None`: zero.
+    pub fn seconds(&mut self, name: &str) -> Option<Duration> {
+        let seconds = self.limit(name)?;
+        Some(Duration::from_secs(seconds.into()))
+    }
+
+    /// One of `values`, which stand in the order of the option's words.
+    pub fn choice<T: Copy>(&mut self, name: &str, values: &[T]) -> T {
+        values[self.chosen(name)]
+    }
+
+    /// The position of the chosen word among the option's words.
+    #[inline(never)]
+    fn chosen(&mut self, name: &str) -> usize {
+        let Kind::Choice(words) = self.spec(name).kind else {
+            unreachable!("the table has words for {name}")
+        };
+        self.one(name, |text| value::choice(text, words))
+    }
+
+    /// A list's values. An empty list has its default's.
     pub fn many<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Vec<T> {
         self.many_with_lines(name, read)
             .into_iter()
@@ -134,13 +170,25 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// A list's values with their lines; without any, its default's with line 0. Several values may also stand in
-    /// one entry, with spaces between them, as they do in an `option`.
+    /// A list's values with their lines. An empty list has its default's with line 0. One entry may hold several values with
+    /// spaces between them, as an `option` does.
     pub fn many_with_lines<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Vec<(T, usize)> {
         self.list_texts(name)
             .into_iter()
             .filter_map(|(text, line)| Some((self.read(name, text, line, &read)?, line)))
             .collect()
+    }
+
+    /// A list of at most 64 addresses with their lines. More are an error and are cut off.
+    #[inline(never)]
+    pub fn addresses(&mut self, name: &str, read: fn(&str) -> Read<SocketAddr>) -> Vec<(SocketAddr, usize)> {
+        let mut given = self.many_with_lines(name, read);
+        if let Some(&(_, line)) = given.get(MAX_ADDRESSES) {
+            let text = format!("{name} has too many entries (at most {MAX_ADDRESSES})");
+            self.error(line, text);
+            given.truncate(MAX_ADDRESSES);
+        }
+        given
     }
 
     #[inline(never)]
@@ -159,7 +207,7 @@ impl<'a> Reader<'a> {
         texts
     }
 
-    /// Says what is unknown or given twice. Call it once, at the end.
+    /// Warns of unknown options and of options given twice. Call it once, after all options are read.
     pub fn finish(self) {
         let Reader {
             items,
@@ -199,16 +247,31 @@ impl<'a> Reader<'a> {
 
     #[inline(never)]
     fn wrong(&mut self, name: &str, text: &str, line: usize, wrong: &str) {
-        self.error(line, format!("{name} {} {wrong}", shown(text)));
+        let shown = if self.spec(name).secret {
+            String::from(NOT_SHOWN)
+        } else {
+            shown(text)
+        };
+        self.error(line, format!("{name} {shown} {wrong}"));
     }
 
     #[inline(never)]
-    fn default(&self, name: &str) -> &'static str {
+    fn spec(&self, name: &str) -> &'static OptionSpec {
         self.specs
             .iter()
             .find(|spec| spec.name == name)
             .expect("every option that is read has its entry")
-            .default
+    }
+
+    fn default(&self, name: &str) -> &'static str {
+        self.spec(name).default
+    }
+
+    fn range(&self, name: &str) -> std::ops::RangeInclusive<u32> {
+        match self.spec(name).kind {
+            Kind::Number { min, max, .. } => min..=max,
+            _ => unreachable!("the table has a range for {name}"),
+        }
     }
 }
 
@@ -225,7 +288,7 @@ fn unknown(name: &str, kind: &str, specs: &[OptionSpec]) -> String {
     format!("unknown option {} ({right})", shown_name(name))
 }
 
-/// How many letters must be put in, left out or changed to make `b` of `a`; more than two are not counted exactly.
+/// The Levenshtein distance of `a` and `b`, exact up to two; case does not count.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len().abs_diff(b.len()) > 2 {
@@ -244,13 +307,17 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// A value for a message: in quotes, of one line, not too long, and not at all if it could be a misplaced secret.
+/// Stands in a message in place of a value that is or may be a secret.
+const NOT_SHOWN: &str = "(not shown)";
+
+/// A value for a message: in quotes, its first line, at most 60 characters. A value with 20 hex digits in a row may be a secret in
+/// the wrong place and is not shown.
 pub fn shown(value: &str) -> String {
     let mut hex_run = 0;
     for byte in value.bytes() {
         hex_run = if byte.is_ascii_hexdigit() { hex_run + 1 } else { 0 };
         if hex_run >= 20 {
-            return String::from("(not shown)");
+            return String::from(NOT_SHOWN);
         }
     }
     let line = value.split(['\n', '\r']).next().unwrap_or("");
@@ -266,14 +333,14 @@ pub fn shown(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::spec::{OptionSpec, option};
+    use crate::config::spec::{OptionSpec, specs, text};
 
-    const RELAY_OPTIONS: &[OptionSpec] = &[
-        option("front_address", ""),
-        option("front_domain", ""),
-        option("fast_mode", ""),
-        option("buffers", ""),
-    ];
+    const RELAY_OPTIONS: &[OptionSpec] = &specs::<4>(&[
+        text("front_address", "", "", ""),
+        text("front_domain", "", "", ""),
+        text("fast_mode", "", "", ""),
+        text("buffers", "", "", ""),
+    ]);
 
     #[test]
     fn a_mistyped_option_is_recognised() {

@@ -1,9 +1,8 @@
 //! Single values of the configuration: text in, a typed value out, or what is wrong with it.
 //!
-//! Each reader's error is the second half of a sentence that begins with the option and its value:
-//! `is wrong so and so (what would be right)`. They never quote the value again: the caller decides whether it may be
-//! shown. What a value means for OpenWrt's own tools (booleans,
-//! host names) it means here.
+//! The error of each function is the second half of a sentence that begins with the option and its value:
+//! `is out of bounds (1 to 64)`. It never quotes the value: the caller decides whether the value may be shown.
+//! Booleans and host names mean what they mean to OpenWrt's own tools.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +40,25 @@ pub fn number(text: &str, range: &RangeInclusive<u32>) -> Read<u32> {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => wrong(format!("is out of bounds ({low} to {high})")),
     }
+}
+
+/// One of `words`, by its position.
+pub fn choice(text: &str, words: &[&str]) -> Read<usize> {
+    let position = words.iter().position(|word| *word == text);
+    position.ok_or_else(|| {
+        let (last, first) = words.split_last().expect("a choice has words");
+        format!("is not a known word ({} or {last})", first.join(", "))
+    })
+}
+
+/// `None` for `auto`, and what `read` makes of any other text.
+pub fn or_auto<T>(text: &str, read: impl Fn(&str) -> Read<T>) -> Read<Option<T>> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    read(text)
+        .map(Some)
+        .map_err(|wrong| wrong.replacen('(', "(auto, or ", 1))
 }
 
 /// A firewall mark: decimal, or hex behind `0x`. Zero is no mark.

@@ -15,6 +15,13 @@ pub enum PreferIpv6 {
     Never,
 }
 
+impl PreferIpv6 {
+    /// The words of the option `prefer_ipv6`.
+    pub const WORDS: &'static [&'static str] = &["auto", "always", "never"];
+    /// The values, in the order of [`PreferIpv6::WORDS`].
+    pub const ALL: [PreferIpv6; 3] = [PreferIpv6::Auto, PreferIpv6::Always, PreferIpv6::Never];
+}
+
 /// Options of all connections of a [`super::Dialer`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DialOptions {
