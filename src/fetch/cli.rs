@@ -14,7 +14,7 @@ mod tests;
 use crate::config::{Config, DEFAULT_PATH, Proxy};
 use args::{Args, Command};
 use log::LevelFilter;
-use mtrelay_core::config::problem::{Problem, Severity};
+use mtrelay_core::config::problem::Severity;
 use mtrelay_core::reactor::{self, Async};
 use mtrelay_core::sys::signal::Signals;
 use mtrelay_core::syslog::{self, Target};
@@ -182,23 +182,9 @@ fn load(file: Option<&Path>, warnings: bool) -> Option<Config> {
         .iter()
         .filter(|problem| warnings || problem.severity == Severity::Error)
     {
-        complain(in_file(path, problem));
+        let _ = writeln!(io::stderr(), "{}", problem.in_file("mtfetch", path));
     }
     config
-}
-
-fn in_file(path: &Path, problem: &Problem) -> String {
-    let line = if problem.line > 0 {
-        format!("{}:", problem.line)
-    } else {
-        String::new()
-    };
-    let kind = if problem.severity == Severity::Warning {
-        " warning:"
-    } else {
-        ""
-    };
-    format!("{}:{line}{kind} {}", path.display(), problem.text)
 }
 
 fn check(file: Option<PathBuf>) -> u8 {

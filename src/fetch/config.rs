@@ -1,7 +1,7 @@
 //! The configuration: UCI text in, a [`Config`] out that is valid once it exists.
 //!
-//! Options are named here as in the file that the package installs as `/etc/config/mtfetch`; docs/mtfetch.md tells them all. Text is taken
-//! apart by the relay's own reader of UCI. Promises: every mistake is reported with its line, and no message shows a secret.
+//! Options have the names of docs/mtfetch.md, which describes them all. Defaults and ranges come from the table in `options`.
+//! Promises: every mistake is reported with its line, and messages never show a secret.
 
 mod options;
 mod proxy;
@@ -9,14 +9,15 @@ mod proxy;
 mod tests;
 
 use crate::cache;
+use mtrelay_core::config::dc::DcSections;
 use mtrelay_core::config::problem::{Problem, Severity};
+use mtrelay_core::config::read::Reader;
 use mtrelay_core::config::value::{self, Read};
-use mtrelay_core::config::{HostPort, uci};
-use mtrelay_core::dc::{DcId, Table};
+use mtrelay_core::config::{HostPort, read_file, uci};
+use mtrelay_core::dc::Table;
 use mtrelay_core::dial::{DialOptions, PreferIpv6};
 pub use options::{DC_OPTIONS, MAIN_OPTIONS, OptionSpec, PROXY_OPTIONS};
 pub use proxy::Proxy;
-use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,8 +25,6 @@ use uci::Section;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/config/mtfetch";
-/// Whoever has a larger one has another file there.
-const MAX_FILE_LEN: u64 = 1 << 20;
 /// More connections to a data centre than this are somebody's explicit wish.
 pub const USUAL_CONNECTIONS: u32 = 4;
 
@@ -82,21 +81,7 @@ impl Config {
     /// # Errors
     /// All mistakes.
     pub fn load(file: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-        let unreadable = |error: std::io::Error| vec![Problem::error(0, format!("cannot be read: {error}"))];
-        let mut bytes = Vec::new();
-        let opened = std::fs::File::open(file).map_err(unreadable)?;
-        opened
-            .take(MAX_FILE_LEN + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        if bytes.len() as u64 > MAX_FILE_LEN {
-            return Err(vec![Problem::error(
-                0,
-                format!("is larger than {MAX_FILE_LEN} bytes"),
-            )]);
-        }
-        let text = String::from_utf8(bytes).map_err(|_| vec![Problem::error(0, "is no UTF-8 text")])?;
-        Config::parse(&text)
+        Config::parse(&read_file(file).map_err(|problem| vec![problem])?)
     }
 
     /// Reads a text; answers the warnings with what it says.
@@ -109,6 +94,7 @@ impl Config {
         let mut reader = Reader::new(main, MAIN_OPTIONS, &mut problems);
         let mut config = read_main(&mut reader);
         reader.finish();
+        let mut dcs = DcSections::default();
         for section in &package.sections {
             match section.kind.as_str() {
                 "mtfetch" if main.is_some_and(|main| std::ptr::eq(main, section)) => {}
@@ -118,7 +104,7 @@ impl Config {
                         "a second mtfetch section (only one)",
                     ));
                 }
-                "dc" => read_dc(section, &mut config.dcs, &mut problems),
+                "dc" => dcs.read(section, &mut config.dcs, &mut problems),
                 "proxy" => config.proxies.extend(read_proxy(section, &mut problems)),
                 kind => {
                     let text = format!("unknown section {} (mtfetch, proxy or dc)", uci::shown_name(kind));
@@ -143,22 +129,22 @@ impl Config {
 }
 
 fn read_main(reader: &mut Reader<'_>) -> Config {
-    let api_id = reader.maybe("api_id", |text| value::number(text, &(1..=i32::MAX as u32)));
+    let api_id = reader.maybe_number("api_id");
     let api_hash = reader.maybe("api_hash", hash);
     let line = reader.line("api_id").max(reader.line("api_hash"));
     if api_id.is_some() != api_hash.is_some() && line > 0 {
-        reader.warn(
+        reader.warning(
             line,
             "api_id and api_hash belong together (both, from my.telegram.org)".into(),
         );
     }
     // Read for the sake of its mistakes: it is the service's script that acts on it.
-    reader.one("enabled", value::boolean);
-    let connections = reader.one("connections", |text| value::number(text, &(1..=8)));
+    reader.flag("enabled");
+    let connections = reader.number("connections");
     if connections > USUAL_CONNECTIONS {
         let text =
             format!("connections {connections}: more than {USUAL_CONNECTIONS} seldom help, and bring waits");
-        reader.warn(reader.line("connections"), text);
+        reader.warning(reader.line("connections"), text);
     }
     let redis_or_file = reader.maybe("cache", place);
     let (redis, cache) = match redis_or_file {
@@ -171,46 +157,24 @@ fn read_main(reader: &mut Reader<'_>) -> Config {
         account: reader.one("account", value::path),
         cache: reader.maybe("cache_file", value::path).or(cache),
         redis,
-        cache_lifetime: Duration::from_secs(
-            reader
-                .one("cache_lifetime", |text| value::number(text, &(60..=604_800)))
-                .into(),
-        ),
+        cache_lifetime: Duration::from_secs(reader.number("cache_lifetime").into()),
         connections,
         proxies: reader.many("proxy", str::parse::<Proxy>),
         dial: DialOptions {
-            prefer_ipv6: reader.one("prefer_ipv6", prefer_ipv6),
+            prefer_ipv6: reader.choice("prefer_ipv6", &PreferIpv6::ALL),
             bind_interface: reader.maybe("bind_interface", value::interface),
             connect_timeout: Some(Duration::from_secs(10)),
             ..DialOptions::default()
         },
-        test: reader.one("test", value::boolean),
+        test: reader.flag("test"),
         dcs: Table::built_in(),
         rsa_key: reader.maybe("rsa_key", value::path),
         listen: reader.many("listen", value::socket_address),
         token: reader.maybe("token", token),
-        clients: reader.one("clients", |text| value::number(text, &(1..=1000))),
-        streams: reader.one("streams", |text| value::number(text, &(1..=64))),
-        remuxes: reader.one("remuxes", |text| value::number(text, &(0..=16))),
+        clients: reader.number("clients"),
+        streams: reader.number("streams"),
+        remuxes: reader.number("remuxes"),
         ffmpeg: reader.one("ffmpeg", |text| Ok(PathBuf::from(text))),
-    }
-}
-
-fn read_dc(section: &Section, dcs: &mut Table, problems: &mut Vec<Problem>) {
-    let mut reader = Reader::new(Some(section), DC_OPTIONS, problems);
-    let id = reader.maybe("id", dc_id);
-    let addresses = reader.many("address", value::remote_address);
-    for (name, is_there) in [
-        ("id", reader.line("id") > 0),
-        ("address", reader.line("address") > 0),
-    ] {
-        if !is_there {
-            reader.error(section.line, format!("a dc without {name}"));
-        }
-    }
-    reader.finish();
-    if let Some(id) = id {
-        dcs.set(id, addresses);
     }
 }
 
@@ -231,20 +195,6 @@ fn read_proxy(section: &Section, problems: &mut Vec<Problem>) -> Option<Proxy> {
         server: server?,
         secret: secret?,
     })
-}
-
-fn dc_id(text: &str) -> Read<DcId> {
-    let id = text.parse().ok().and_then(DcId::new);
-    id.ok_or_else(|| String::from("is no data centre's number (such as 2, or -2 for its media server)"))
-}
-
-fn prefer_ipv6(text: &str) -> Read<PreferIpv6> {
-    match text {
-        "auto" => Ok(PreferIpv6::Auto),
-        "always" => Ok(PreferIpv6::Always),
-        "never" => Ok(PreferIpv6::Never),
-        _ => Err("is none of auto, always, never".into()),
-    }
 }
 
 fn hash(text: &str) -> Read<String> {
@@ -285,109 +235,6 @@ pub fn place(text: &str) -> Read<Place> {
     match value::path(text) {
         Ok(path) => Ok(Place::File(path)),
         Err(_) => Err("is neither an absolute path nor redis://HOST".into()),
-    }
-}
-
-/// A value for a message: short, on one line, and not at all if it could be a secret in the wrong place.
-fn shown(name: &str, text: &str) -> String {
-    const SECRETS: [&str; 6] = ["api_hash", "token", "secret", "proxy", "cache", "api_id"];
-    if SECRETS.contains(&name) || text.len() >= 40 {
-        return String::from("(not shown)");
-    }
-    mtrelay_core::quote::Quoted { mark: '\'', text }.to_string()
-}
-
-/// The options of one section.
-struct Reader<'a> {
-    section: Option<&'a Section>,
-    specs: &'static [OptionSpec],
-    problems: &'a mut Vec<Problem>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(
-        section: Option<&'a Section>,
-        specs: &'static [OptionSpec],
-        problems: &'a mut Vec<Problem>,
-    ) -> Reader<'a> {
-        Reader {
-            section,
-            specs,
-            problems,
-        }
-    }
-
-    fn error(&mut self, line: usize, text: String) {
-        self.problems.push(Problem::error(line, text));
-    }
-
-    fn warn(&mut self, line: usize, text: String) {
-        self.problems.push(Problem::warning(line, text));
-    }
-
-    /// Its values with their lines. To UCI an empty one is an absent one.
-    fn values(&self, name: &str) -> Vec<(&'a str, usize)> {
-        let items = self.section.map_or(&[][..], |section| &section.items);
-        let named = items.iter().filter(|item| item.name == name);
-        named
-            .map(|item| (item.value.trim(), item.line))
-            .filter(|(text, _)| !text.is_empty())
-            .collect()
-    }
-
-    /// The line that decides an option, 0 if it is absent.
-    fn line(&self, name: &str) -> usize {
-        self.values(name).last().map_or(0, |value| value.1)
-    }
-
-    fn default(&self, name: &str) -> &'static str {
-        let spec = self.specs.iter().find(|spec| spec.name == name);
-        spec.expect("every option that is read has its entry").default
-    }
-
-    fn read<T>(&mut self, name: &str, text: &str, line: usize, read: &impl Fn(&str) -> Read<T>) -> Option<T> {
-        read(text)
-            .map_err(|wrong| self.error(line, format!("{name} {} {wrong}", shown(name, text))))
-            .ok()
-    }
-
-    fn maybe<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Option<T> {
-        let &(text, line) = self.values(name).last()?;
-        self.read(name, text, line, &read)
-    }
-
-    fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> T {
-        self.maybe(name, &read)
-            .unwrap_or_else(|| read(self.default(name)).expect("the defaults are valid: a test reads them"))
-    }
-
-    /// Several may also stand in one entry, with spaces between them.
-    fn many<T>(&mut self, name: &str, read: impl Fn(&str) -> Read<T>) -> Vec<T> {
-        let mut texts: Vec<(&str, usize)> = Vec::new();
-        for (text, line) in self.values(name) {
-            texts.extend(text.split_whitespace().map(|text| (text, line)));
-        }
-        if texts.is_empty() {
-            texts.extend(self.default(name).split_whitespace().map(|text| (text, 0)));
-        }
-        texts
-            .into_iter()
-            .filter_map(|(text, line)| self.read(name, text, line, &read))
-            .collect()
-    }
-
-    fn finish(self) {
-        let Some(section) = self.section else { return };
-        for item in &section.items {
-            if !self.specs.iter().any(|spec| spec.name == item.name) {
-                let text = format!(
-                    "unknown option {} ({} has none of this name)",
-                    uci::shown_name(&item.name),
-                    section.kind
-                );
-                self.problems.push(Problem::warning(item.line, text));
-            }
-        }
     }
 }
 

@@ -1,43 +1,43 @@
-//! The options, and their defaults as text: here and nowhere else.
+//! The table of mtfetch's options: name, type, default, range and one sentence of help for each. No other place knows a default.
 
-/// An option of a section.
-#[derive(Clone, Copy, Debug)]
-pub struct OptionSpec {
-    /// Its name.
-    pub name: &'static str,
-    /// What an absent one reads as; empty for nothing.
-    pub default: &'static str,
-}
+pub use mtrelay_core::config::dc::DC_OPTIONS;
+pub use mtrelay_core::config::spec::OptionSpec;
+use mtrelay_core::config::spec::{OptionEntry, choice, flag, number, specs, text};
+use mtrelay_core::dial::PreferIpv6;
 
-const fn option(name: &'static str, default: &'static str) -> OptionSpec {
-    OptionSpec { name, default }
-}
-
-/// The `mtfetch` section's.
-pub const MAIN_OPTIONS: &[OptionSpec] = &[
-    option("enabled", "0"),
-    option("api_id", ""),
-    option("api_hash", ""),
-    option("account", "/etc/mtfetch/account"),
-    option("connections", "2"),
-    option("proxy", ""),
-    option("prefer_ipv6", "auto"),
-    option("bind_interface", ""),
-    option("test", "0"),
-    option("rsa_key", ""),
-    option("cache", ""),
-    option("cache_file", ""),
-    option("cache_lifetime", "21600"),
-    option("listen", "127.0.0.1:8099"),
-    option("token", ""),
-    option("clients", "64"),
-    option("streams", "8"),
-    option("remuxes", "1"),
-    option("ffmpeg", "ffmpeg"),
+/// The options of the `mtfetch` section.
+#[rustfmt::skip]
+pub(super) const MAIN: &[OptionEntry] = &[
+    flag("enabled", "0", "Whether the service runs; the other commands do not ask."),
+    number("api_id", "", (1, i32::MAX as u32), "", "Number of your own application, from my.telegram.org.").secret(),
+    text("api_hash", "", "32 hex digits", "Hash of your own application, from my.telegram.org.").secret(),
+    text("account", "/etc/mtfetch/account", "absolute path", "File with the keys of the account."),
+    number("connections", "2", (1, 8), "", "Connections to the data centre of a file."),
+    text("proxy", "", "tg://proxy link", "MTProto proxies that lead to the data centres. Empty: none.").list().secret(),
+    choice("prefer_ipv6", "auto", PreferIpv6::WORDS,
+        "Address family of connections to Telegram. auto: IPv6 and IPv4 are raced. always: IPv6 is preferred. never: IPv4 only."),
+    text("bind_interface", "", "network device", "Network device through which Telegram is reached. Empty: as the routing table says."),
+    flag("test", "0", "Whether Telegram's test servers are used."),
+    text("rsa_key", "", "absolute path", "File with the public key of data centres that are not Telegram's."),
+    text("cache", "", "absolute path or redis://HOST", "Where the cache is kept, a file or a Redis. Empty: in memory.").secret(),
+    text("cache_file", "", "absolute path", "File of the cache; takes precedence over a file in `cache`."),
+    number("cache_lifetime", "21600", (60, 604_800), "seconds", "Seconds that an entry of the cache is used."),
+    text("listen", "127.0.0.1:8099", "IP address and port", "Addresses and ports of the HTTP server.").list(),
+    text("token", "", "8 to 128 letters, digits, - and _", "Secret part of the server's URLs. Empty: drawn at each start.").secret(),
+    number("clients", "64", (1, 1000), "", "Limit of HTTP connections at a time."),
+    number("streams", "8", (1, 64), "", "Limit of media served at a time."),
+    number("remuxes", "1", (0, 16), "", "Limit of remuxes at a time. 0: none."),
+    text("ffmpeg", "ffmpeg", "program", "Program that remuxes."),
 ];
 
-/// A `dc` section's, as the relay's.
-pub const DC_OPTIONS: &[OptionSpec] = &[option("id", ""), option("address", "")];
+/// The options of a `proxy` section.
+#[rustfmt::skip]
+pub(super) const PROXY: &[OptionEntry] = &[
+    text("server", "", "host and port", "Host and port of the MTProto proxy."),
+    text("secret", "", "secret in any form", "Secret that the proxy shares with its users.").secret(),
+];
 
-/// A `proxy` section's, for those who have no link.
-pub const PROXY_OPTIONS: &[OptionSpec] = &[option("server", ""), option("secret", "")];
+/// What the reader knows of [`MAIN`].
+pub const MAIN_OPTIONS: &[OptionSpec] = &specs::<{ MAIN.len() }>(MAIN);
+/// What the reader knows of [`PROXY`].
+pub const PROXY_OPTIONS: &[OptionSpec] = &specs::<{ PROXY.len() }>(PROXY);

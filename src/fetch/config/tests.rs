@@ -1,6 +1,7 @@
 //! What files say, and what is said of those that are wrong.
 
 use super::*;
+use mtrelay_core::dc::DcId;
 use wire::secret::Form;
 
 const HASH: &str = "0123456789abcdef0123456789abcdef";

@@ -277,7 +277,7 @@ fn docs_name_only_options_that_exist() {
 #[test]
 fn docs_have_the_options_of_mtfetch() {
     let source = read(&root().join("src/fetch/config/options.rs"));
-    let (_, table) = source.split_once("MAIN_OPTIONS").expect("the table is there");
+    let (_, table) = source.split_once("const MAIN: ").expect("the table is there");
     let (table, _) = table.split_once("\n];").expect("the table ends");
     let page = read(&root().join("docs/mtfetch.md"));
     let mut wrong = Vec::new();
