@@ -1,10 +1,13 @@
-//! Days, as `expires` names them: only what an owner writes down, and the second in which the day ends.
+//! Days of the Gregorian calendar in UTC: from Unix time, to Unix time, and as `YYYY-MM-DD`.
 
 use crate::config::value::{Read, wrong};
 use std::fmt;
 use std::str::FromStr;
 
-/// A day of the calendar.
+/// Days from 0000-03-01 to 1970-01-01.
+const EPOCH: u64 = 719_468;
+
+/// A day from 1970-01-01 to 9999-12-31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {
     year: u16,
@@ -13,11 +16,28 @@ pub struct Date {
 }
 
 impl Date {
-    /// The end of that day in UTC: the first second of the next one, in Unix time.
+    /// The day of a Unix time.
+    #[must_use]
+    pub fn of_unix(unix: u64) -> Date {
+        // Years begin in March here, so that the leap day is the last day of its year. 400 years have 146,097 days.
+        let days = unix / 86_400 + EPOCH;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let year = 400 * era + year + u64::from(month >= 10);
+        Date {
+            year: u16::try_from(year).unwrap_or(u16::MAX),
+            month: if month < 10 { month + 3 } else { month - 9 } as u8,
+            day: day as u8,
+        }
+    }
+
+    /// The end of the day: the first second of the next one, in Unix time.
     #[must_use]
     pub fn end_unix(self) -> u64 {
-        // Days since 1970-01-01 by the usual count in which a year begins with March, so that the leap day is its
-        // last one. Years are 1970..=9999: nothing here is negative or large.
+        // The same calendar, with years from March on. No number is negative or large for years 1970..=9999.
         let (year, month, day) = (u64::from(self.year), u64::from(self.month), u64::from(self.day));
         let (year, month) = if month > 2 {
             (year, month - 3)
@@ -25,22 +45,36 @@ impl Date {
             (year - 1, month + 9)
         };
         let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-        (days - 719_468 + 1) * 86_400
+        (days - EPOCH + 1) * 86_400
+    }
+
+    /// The year.
+    #[must_use]
+    pub fn year(self) -> u16 {
+        self.year
+    }
+
+    /// The day of the month, from 1.
+    #[must_use]
+    pub fn day(self) -> u8 {
+        self.day
+    }
+
+    /// The English abbreviation of the month, as RFC 3164 and RFC 9110 write it.
+    #[must_use]
+    pub fn month_name(self) -> &'static str {
+        const NAMES: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        NAMES[usize::from(self.month) - 1]
     }
 }
 
-/// The month in which a second of Unix time lies, in UTC, counted from the year 0.
+/// The month of a Unix time, in UTC, counted from January of the year 0.
 #[must_use]
 pub fn month(unix: u64) -> u32 {
-    // The same calendar as above, the other way: 400 years are 146,097 days, of which 4 and 100 years miss or have a
-    // leap day at their end.
-    let days = unix / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // Months from March on, two of which are January and February of the next year.
-    let month = (5 * day + 2) / 153;
-    u32::try_from(12 * (400 * era + year) + month + 2).unwrap_or(u32::MAX)
+    let date = Date::of_unix(unix);
+    12 * u32::from(date.year) + u32::from(date.month) - 1
 }
 
 impl FromStr for Date {

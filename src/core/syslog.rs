@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::calendar::Date;
 use crate::sys::stdio::Stdio;
 use log::{Level, LevelFilter, Metadata, Record, SetLoggerError};
 use syslog::{Facility, LogFormat, Severity};
@@ -320,7 +321,8 @@ impl LogFormat<(u64, &str)> for Rfc3164 {
         (unix, message): (u64, &str),
     ) -> syslog::Result<()> {
         let priority = Facility::LOG_DAEMON as u8 | severity as u8;
-        let (month, day) = month_and_day(unix / 86_400);
+        let date = Date::of_unix(unix);
+        let (month, day) = (date.month_name(), date.day());
         let (hour, minute, second) = (unix / 3600 % 24, unix / 60 % 60, unix % 60);
         let Rfc3164 { ident, pid } = self;
         write!(
@@ -329,19 +331,6 @@ impl LogFormat<(u64, &str)> for Rfc3164 {
         )
         .map_err(syslog::Error::Write)
     }
-}
-
-/// Of the day that is so many days after 1970-01-01, by the count in which a year begins with March.
-fn month_and_day(days: u64) -> (&'static str, u64) {
-    const MONTHS: [&str; 12] = [
-        "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb",
-    ];
-    // Days since 0000-03-01, within their 400 years, then within their year.
-    let of_era = (days + 719_468) % 146_097;
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    (MONTHS[month as usize], of_year - (153 * month + 2) / 5 + 1)
 }
 
 /// At most as long as syslogd reads, never ending within a character.

@@ -4,9 +4,9 @@
 //! against the same constants.
 
 use crate::answer::Answer;
-use crate::auth_key::{DH_PRIME, GENERATORS, in_range};
 use crate::call_error::CallError;
 use crate::dc::Authorization;
+use crate::dh_group::{DH_PRIME, GENERATORS, in_range};
 use crate::rsa::MODULUS_LEN;
 use crate::source::FetchError;
 use crate::store::Account;

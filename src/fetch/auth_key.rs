@@ -1,14 +1,15 @@
-//! The key exchange: three questions and answers in the clear, and both sides have a key that nobody else has.
+//! The key exchange: three requests and answers in plain text, after which client and server share a key.
 //!
-//! Read <https://core.telegram.org/mtproto/auth_key> first. Bytes in, bytes out: no socket, no clock, no randomness of its own.
-//! It is ours because the keys of test servers must be possible, and because everything in it comes from somebody who has not
-//! shown yet who he is: each length, nonce, hash and range is checked, and what does not hold is an error at once.
+//! Read <https://core.telegram.org/mtproto/auth_key> first. Bytes in, bytes out: no socket, no clock, no randomness of its own. Not
+//! taken from the grammers crates, because test servers have other keys, and because the server is not authenticated yet: each
+//! length, nonce, hash and range is checked, and the first wrong one is an error.
 //!
-//! Calling order: [`KeyExchange::new`] gives the first message; whatever arrives goes to [`KeyExchange::handle_message`], which
-//! gives the next one or the key.
+//! Calling order: [`KeyExchange::new`] gives the first message; each answer goes to [`KeyExchange::handle_message`], which gives
+//! the next message or the key.
 
+use crate::dh_group::{DH_PRIME, GENERATORS, in_range};
 use crate::factor::factor;
-use crate::rsa::{MODULUS_LEN, PublicKey, hex, to_bytes};
+use crate::rsa::{MODULUS_LEN, PublicKey, to_bytes};
 use grammers_crypto::aes::{ige_decrypt, ige_encrypt};
 use grammers_crypto::{AuthKey, generate_key_data_from_nonce};
 use grammers_tl_types::{
@@ -18,25 +19,12 @@ use num_bigint::BigUint;
 use sha1::{Digest as _, Sha1};
 use std::fmt;
 
-/// The prime of every exchange since 2013. It is safe, which would take minutes to show on a router: hence no other is taken.
-pub const DH_PRIME: [u8; MODULUS_LEN] = hex(
-    b"c71caeb9c6b1c9048e6c522f70f13f73980d40238e3e21c14934d037563d930f48198a0aa7c14058229493d22530f4db\
-      fa336f6e0ac925139543aed44cce7c3720fd51f69458705ac68cd4fe6b6b13abdc9746512969328454f18faf8c595f64\
-      2477fe96bb2a941d5bcd1d4ac8cc49880708fa9b378e3c4f3a9060bee67cf9a4a4a695811051907e162753b56b0f6b41\
-      0dba74d8a84b2a14b3144e0ef1284754fd17ed950d5965b4b9dd46582db1178d169c6bc465b0d6ff9ca3928fef5b9ae4\
-      e418fc15e83ebea0f87fa9ff5eed70050ded2849f47bf959d956850ce929851f0d8115f635b105ee2e4e15d04b2454bf\
-      6f4fadf034b10403119cd8e3b92fcc5b",
-);
-/// The numbers below 8 that generate the subgroup of prime order of [`DH_PRIME`], by quadratic reciprocity.
-pub const GENERATORS: [i32; 3] = [3, 4, 7];
-/// Public values keep this many bits away from both ends of the range.
-const MARGIN_BITS: u32 = 2048 - 64;
-/// No message of an exchange is longer; the longest has some 700 bytes.
+/// Upper bound of a message in bytes. The longest has some 700.
 const MAX_BYTES: usize = 2048;
-/// So often may the server ask for another value of ours.
+/// Upper bound of `dh_gen_retry` answers.
 const MAX_RETRIES: u8 = 3;
 
-/// What both sides know in the end.
+/// The result of an exchange.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewAuthKey {
     /// The authorization key.
@@ -53,37 +41,37 @@ impl fmt::Debug for NewAuthKey {
     }
 }
 
-/// What comes next.
+/// The next step of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send this, and wait for the answer.
+    /// Send this message and wait for the answer.
     Send(Vec<u8>),
-    /// It is over.
+    /// The exchange is complete.
     Done(Box<NewAuthKey>),
 }
 
-/// What does not hold.
+/// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyExchangeError {
-    /// The message is cut short, too long, or something else than what was asked for.
+    /// The message is truncated, too long, or of another type.
     Malformed,
-    /// A nonce is not the one that this exchange has.
+    /// A nonce is not that of this exchange.
     Nonce,
-    /// The server has none of our public keys.
+    /// The server offers none of the known public keys.
     NoKnownKey,
     /// The number is not the product of two primes.
     Factors,
-    /// The server refuses the question that only the right client can ask.
+    /// The server refused the exchange.
     Refused,
-    /// What the server sealed does not have its hash.
+    /// The hash of the server's encrypted data is wrong.
     Hash,
     /// The prime, or its generator, is not the known one.
     Group,
     /// A public value lies outside its range.
     Range,
-    /// The server does not have the key that we have.
+    /// The server has computed another key.
     KeyHash,
-    /// The server asks for yet another value.
+    /// The server rejected too many public values.
     Retries,
 }
 
@@ -93,20 +81,20 @@ impl fmt::Display for KeyExchangeError {
             Self::Malformed => "key exchange: a malformed message",
             Self::Nonce => "key exchange: a foreign nonce",
             Self::NoKnownKey => "key exchange: none of the server's public keys is known",
-            Self::Factors => "key exchange: the number has not two prime factors",
+            Self::Factors => "key exchange: the number is not the product of two primes",
             Self::Refused => "key exchange: refused by the server",
             Self::Hash => "key exchange: a wrong hash",
-            Self::Group => "key exchange: not the known prime and a generator of it",
+            Self::Group => "key exchange: not the known group",
             Self::Range => "key exchange: a public value out of range",
             Self::KeyHash => "key exchange: the server has another key",
-            Self::Retries => "key exchange: the server takes no value of ours",
+            Self::Retries => "key exchange: the server rejected all public values",
         })
     }
 }
 
 impl std::error::Error for KeyExchangeError {}
 
-/// One exchange.
+/// A key exchange.
 pub struct KeyExchange {
     dc: i32,
     nonce: [u8; 16],
@@ -115,36 +103,37 @@ pub struct KeyExchange {
 }
 
 enum State {
-    /// The server's number and keys are awaited.
-    Asked,
-    /// The sealed public value is awaited.
-    Proved {
+    /// Waiting for `resPQ`.
+    ReqPq,
+    /// Waiting for `server_DH_params`.
+    ReqDhParams {
         server_nonce: [u8; 16],
         new_nonce: [u8; 32],
     },
-    /// The last word is awaited.
-    Answered(Box<Answered>),
+    /// Waiting for `dh_gen_ok`.
+    SetClientDhParams(Box<Computed>),
+    /// Complete or failed.
     Over,
 }
 
-struct Answered {
+/// The server's side of the exchange.
+struct ServerParams {
     server_nonce: [u8; 16],
     new_nonce: [u8; 32],
-    group: Group,
-    auth_key: AuthKey,
+    g: i32,
+    g_a: BigUint,
     server_time: i32,
+}
+
+/// The key as this side has computed it.
+struct Computed {
+    server: ServerParams,
+    auth_key: AuthKey,
     retries: u8,
 }
 
-/// The server's half.
-#[derive(Clone)]
-struct Group {
-    g: i32,
-    g_a: BigUint,
-}
-
 impl KeyExchange {
-    /// An exchange with the data centre that has this signed number, and its first message.
+    /// An exchange with data centre `dc` (negative for media), and its first message.
     #[must_use]
     pub fn new(dc: i32, unix_now: u32, random: &mut dyn FnMut(&mut [u8])) -> (KeyExchange, Vec<u8>) {
         let mut nonce = [0; 16];
@@ -153,16 +142,16 @@ impl KeyExchange {
             dc,
             nonce,
             last_msg_id: 0,
-            state: State::Asked,
+            state: State::ReqPq,
         };
         let first = exchange.wrap(&functions::ReqPqMulti { nonce }.to_bytes(), unix_now);
         (exchange, first)
     }
 
-    /// Takes in the server's answer. `keys` are the public keys that may be the server's.
+    /// Handles the server's answer. `keys` are the public keys that the server may have.
     ///
     /// # Errors
-    /// It does not hold. The exchange is over then.
+    /// The answer is wrong. The exchange has failed.
     pub fn handle_message(
         &mut self,
         message: &[u8],
@@ -172,18 +161,18 @@ impl KeyExchange {
     ) -> Result<Step, KeyExchangeError> {
         let body = unwrap(message).ok_or(KeyExchangeError::Malformed)?;
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Asked => {
-                let request = self.prove(&whole(body)?, keys, random)?;
+            State::ReqPq => {
+                let request = self.req_dh_params(&whole(body)?, keys, random)?;
                 Ok(Step::Send(self.wrap(&request, unix_now)))
             }
-            State::Proved {
+            State::ReqDhParams {
                 server_nonce,
                 new_nonce,
             } => {
-                let request = self.answer(&whole(body)?, server_nonce, new_nonce, random)?;
+                let request = self.set_client_dh_params(&whole(body)?, server_nonce, new_nonce, random)?;
                 Ok(Step::Send(self.wrap(&request, unix_now)))
             }
-            State::Answered(answered) => match self.conclude(&whole(body)?, *answered, random)? {
+            State::SetClientDhParams(computed) => match self.conclude(&whole(body)?, *computed, random)? {
                 Step::Send(request) => Ok(Step::Send(self.wrap(&request, unix_now))),
                 done @ Step::Done(_) => Ok(done),
             },
@@ -191,8 +180,8 @@ impl KeyExchange {
         }
     }
 
-    /// Shows the server that we can factor, and sends it a nonce that only it can read.
-    fn prove(
+    /// Factors `pq`, and encrypts a new nonce for the server's public key.
+    fn req_dh_params(
         &mut self,
         answer: &enums::ResPq,
         keys: &[PublicKey],
@@ -225,7 +214,7 @@ impl KeyExchange {
         let sealed = key
             .seal(&inner.to_bytes(), random)
             .ok_or(KeyExchangeError::Malformed)?;
-        self.state = State::Proved {
+        self.state = State::ReqDhParams {
             server_nonce: answer.server_nonce,
             new_nonce,
         };
@@ -240,8 +229,8 @@ impl KeyExchange {
         Ok(request.to_bytes())
     }
 
-    /// Opens the server's public value and sends ours.
-    fn answer(
+    /// Decrypts the server's public value, and answers with ours.
+    fn set_client_dh_params(
         &mut self,
         answer: &enums::ServerDhParams,
         server_nonce: [u8; 16],
@@ -271,25 +260,20 @@ impl KeyExchange {
         if inner.g_a.len() > MODULUS_LEN || !in_range(&g_a) {
             return Err(KeyExchangeError::Range);
         }
-        self.send_public(
+        let server = ServerParams {
             server_nonce,
             new_nonce,
-            Group { g: inner.g, g_a },
-            inner.server_time,
-            0,
-            0,
-            random,
-        )
+            g: inner.g,
+            g_a,
+            server_time: inner.server_time,
+        };
+        self.send_public(server, 0, 0, random)
     }
 
-    /// Draws our secret, and makes the question that carries its public value.
-    #[expect(clippy::too_many_arguments, reason = "they are the state that comes next")]
+    /// Draws our secret number, and builds the request with its public value.
     fn send_public(
         &mut self,
-        server_nonce: [u8; 16],
-        new_nonce: [u8; 32],
-        group: Group,
-        server_time: i32,
+        server: ServerParams,
         retries: u8,
         retry_id: i64,
         random: &mut dyn FnMut(&mut [u8]),
@@ -299,15 +283,15 @@ impl KeyExchange {
             let mut bytes = [0; MODULUS_LEN];
             random(&mut bytes);
             let b = BigUint::from_bytes_be(&bytes);
-            let g_b = BigUint::from(group.g as u32).modpow(&b, &prime);
+            let g_b = BigUint::from(server.g as u32).modpow(&b, &prime);
             if in_range(&g_b) {
                 break (b, g_b);
             }
         };
-        let auth_key = AuthKey::from_bytes(to_bytes(&group.g_a.modpow(&b, &prime)));
+        let auth_key = AuthKey::from_bytes(to_bytes(&server.g_a.modpow(&b, &prime)));
         let inner = enums::ClientDhInnerData::Data(types::ClientDhInnerData {
             nonce: self.nonce,
-            server_nonce,
+            server_nonce: server.server_nonce,
             retry_id,
             g_b: to_bytes(&g_b).to_vec(),
         })
@@ -318,29 +302,26 @@ impl KeyExchange {
         let mut padding = [0; 15];
         random(&mut padding);
         sealed.extend(&padding[..sealed.len().wrapping_neg() % 16]);
-        let (key, iv) = generate_key_data_from_nonce(&server_nonce, &new_nonce);
+        let (key, iv) = generate_key_data_from_nonce(&server.server_nonce, &server.new_nonce);
         ige_encrypt(&mut sealed, &key, &iv);
-        self.state = State::Answered(Box::new(Answered {
-            server_nonce,
-            new_nonce,
-            group,
-            auth_key,
-            server_time,
-            retries,
-        }));
         let request = functions::SetClientDhParams {
             nonce: self.nonce,
-            server_nonce,
+            server_nonce: server.server_nonce,
             encrypted_data: sealed,
         };
+        self.state = State::SetClientDhParams(Box::new(Computed {
+            server,
+            auth_key,
+            retries,
+        }));
         Ok(request.to_bytes())
     }
 
-    /// Checks that the server has our key.
+    /// Checks that the server has computed the same key.
     fn conclude(
         &mut self,
         answer: &enums::SetClientDhParamsAnswer,
-        answered: Answered,
+        computed: Computed,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Step, KeyExchangeError> {
         use enums::SetClientDhParamsAnswer as Answer;
@@ -349,28 +330,29 @@ impl KeyExchange {
             Answer::DhGenRetry(retry) => (retry.nonce, retry.server_nonce, retry.new_nonce_hash2, 2),
             Answer::DhGenFail(fail) => (fail.nonce, fail.server_nonce, fail.new_nonce_hash3, 3),
         };
-        self.check_nonces(nonce, server_nonce, answered.server_nonce)?;
-        if answered.auth_key.calc_new_nonce_hash(&answered.new_nonce, number) != hash {
+        self.check_nonces(nonce, server_nonce, computed.server.server_nonce)?;
+        if computed
+            .auth_key
+            .calc_new_nonce_hash(&computed.server.new_nonce, number)
+            != hash
+        {
             return Err(KeyExchangeError::KeyHash);
         }
-        let auth_key = answered.auth_key.to_bytes();
+        let auth_key = computed.auth_key.to_bytes();
         match number {
             1 => {
                 let first = |nonce: &[u8]| nonce.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
                 Ok(Step::Done(Box::new(NewAuthKey {
                     auth_key,
-                    salt: first(&answered.new_nonce) ^ first(&answered.server_nonce),
-                    server_time: answered.server_time,
+                    salt: first(&computed.server.new_nonce) ^ first(&computed.server.server_nonce),
+                    server_time: computed.server.server_time,
                 })))
             }
-            2 if answered.retries < MAX_RETRIES => {
-                // The server has a key with this hash already.
+            2 if computed.retries < MAX_RETRIES => {
+                // The server has another key with this hash already.
                 let hash: [u8; 20] = Sha1::digest(auth_key).into();
                 let retry_id = hash.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
-                let retries = answered.retries + 1;
-                let (server_nonce, new_nonce) = (answered.server_nonce, answered.new_nonce);
-                let (group, time) = (answered.group, answered.server_time);
-                self.send_public(server_nonce, new_nonce, group, time, retries, retry_id, random)
+                self.send_public(computed.server, computed.retries + 1, retry_id, random)
                     .map(Step::Send)
             }
             2 => Err(KeyExchangeError::Retries),
@@ -390,7 +372,7 @@ impl KeyExchange {
         Ok(())
     }
 
-    /// A message in the clear: no key, a number by the clock, a length.
+    /// A plain-text message: key id 0, a message id by the clock, the length.
     fn wrap(&mut self, body: &[u8], unix_now: u32) -> Vec<u8> {
         let msg_id = (i64::from(unix_now) << 32).max(self.last_msg_id.saturating_add(4));
         self.last_msg_id = msg_id;
@@ -403,7 +385,7 @@ impl KeyExchange {
     }
 }
 
-/// The body of a message in the clear. Behind it there may be what a transport adds.
+/// The body of a plain-text message. Padding of the transport may follow it.
 fn unwrap(message: &[u8]) -> Option<&[u8]> {
     if message.len() > MAX_BYTES {
         return None;
@@ -415,7 +397,7 @@ fn unwrap(message: &[u8]) -> Option<&[u8]> {
     (*key == [0; 8] && !body.is_empty()).then_some(body)
 }
 
-/// The one object that fills these bytes.
+/// The object that these bytes are, without a rest.
 fn whole<T: Deserializable>(body: &[u8]) -> Result<T, KeyExchangeError> {
     let mut cursor = Cursor::from_slice(body);
     let object = T::deserialize(&mut cursor).map_err(|_| KeyExchangeError::Malformed)?;
@@ -425,12 +407,12 @@ fn whole<T: Deserializable>(body: &[u8]) -> Result<T, KeyExchangeError> {
     Ok(object)
 }
 
-/// What is sealed with its hash before it and up to 15 bytes of padding behind it.
+/// The server's data behind its SHA-1, with up to 15 bytes of padding.
 fn open_hashed(opened: &[u8]) -> Result<types::ServerDhInnerData, KeyExchangeError> {
     let (hash, data) = opened
         .split_first_chunk::<20>()
         .ok_or(KeyExchangeError::Malformed)?;
-    // Wrongly deciphered bytes are no object either: the hash is what is wrong with them.
+    // Wrongly decrypted bytes are no such object: reported as a wrong hash.
     let id = data.first_chunk().map(|id| u32::from_le_bytes(*id));
     if id != Some(types::ServerDhInnerData::CONSTRUCTOR_ID) {
         return Err(KeyExchangeError::Hash);
@@ -446,13 +428,6 @@ fn open_hashed(opened: &[u8]) -> Result<types::ServerDhInnerData, KeyExchangeErr
         return Err(KeyExchangeError::Hash);
     }
     Ok(inner)
-}
-
-/// Whether a public value says nothing of its secret by its size alone.
-pub(crate) fn in_range(value: &BigUint) -> bool {
-    let prime = BigUint::from_bytes_be(&DH_PRIME);
-    let margin = BigUint::from(1_u8) << MARGIN_BITS;
-    *value >= margin && *value <= prime - margin
 }
 
 /// A number without leading zeros.

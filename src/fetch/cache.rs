@@ -1,16 +1,19 @@
-//! What links led to: kept in memory, in one file, and if wanted in a Redis that several gateways share.
+//! The media behind links: in memory, in a file, and optionally in a Redis that several gateways share.
 //!
-//! Only metadata: which medium a message has, where it lies and what opens it. With it the first byte of a known link costs no
-//! question to Telegram. An entry lives for [`CacheOptions::lifetime`]: what became of the message since is not seen before.
+//! Only metadata: which file a message has, which data centre serves it, and what opens it. With an entry the first byte of a
+//! link takes no lookup at Telegram. An entry is valid for [`CacheOptions::lifetime`]; changes of the message are not seen
+//! before.
 //!
-//! Promises: at most `MAX_ENTRIES` entries; the file is always a whole one, readable for its owner alone, and one
-//! that is damaged or of another version is begun anew; a Redis that does not answer costs half a second once in half a minute.
+//! Promises: at most `MAX_ENTRIES` entries; the file is replaced as a whole and readable by its owner only; a damaged file or one
+//! of another version is ignored; a Redis that does not answer costs half a second every half minute.
 
 mod codec;
+mod entry;
 mod redis;
 
 use crate::link::Link;
 use crate::source::Media;
+use entry::{Entry, MAX_ENTRIES};
 use mtrelay_core::reactor::Timer;
 use mtrelay_core::sys::clock;
 use smol::channel::{Receiver, Sender};
@@ -23,46 +26,37 @@ use std::time::{Duration, Instant};
 
 pub(crate) use redis::Server;
 
-/// Each is about 200 bytes, an album's ten times that: 512 of them are 100 KiB, and 1 MiB if all are albums.
-const MAX_ENTRIES: usize = 512;
-/// Changes of so long are written together, for the sake of flash.
+/// Changes within this time are written together, to spare the flash memory.
 const WRITE_DELAY: Duration = Duration::from_secs(5);
-/// A Redis that failed is left alone for so long.
+/// Pause after a failure of the Redis.
 const REDIS_PAUSE: Duration = Duration::from_secs(30);
 
-/// What the owner may choose.
+/// The settings of a cache.
 #[derive(Clone, Debug)]
 pub(crate) struct CacheOptions {
-    /// The file; without one, what is known goes with the process.
+    /// The file. Without one the entries end with the process.
     pub(crate) file: Option<PathBuf>,
-    /// The Redis.
+    /// The Redis that gateways share.
     pub(crate) redis: Option<Server>,
-    /// Whose metadata it is: what opens a medium for one account opens it for no other.
+    /// The account. Access hashes and file references are valid for one account only.
     pub(crate) account: i64,
-    /// How long an entry is believed.
+    /// How long an entry is valid.
     pub(crate) lifetime: Duration,
 }
 
-/// What links led to.
+/// The media behind links.
 pub(crate) struct Cache {
     options: CacheOptions,
     entries: RefCell<HashMap<String, Entry>>,
     changed: (Sender<()>, Receiver<()>),
-    /// The file does not have everything yet.
+    /// Entries have changed since the last write.
     unwritten: Cell<bool>,
-    /// The last failure of the Redis.
+    /// When the Redis last failed.
     redis_failed: Cell<Option<Instant>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    /// Unix seconds.
-    kept: u32,
-    media: Vec<Media>,
-}
-
 impl Cache {
-    /// With what the file has. One that is of no use is told to the log.
+    /// A cache with the entries of the file. A file that cannot be used is logged and ignored.
     #[must_use]
     pub(crate) fn new(options: CacheOptions) -> Cache {
         let mut entries = HashMap::new();
@@ -70,7 +64,7 @@ impl Cache {
             match read(file, options.account) {
                 Ok(read) => entries.extend(read),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => log::warn!("{}: {error}; begun anew", file.display()),
+                Err(error) => log::warn!("{}: {error}; starting with an empty cache", file.display()),
             }
         }
         Cache {
@@ -93,7 +87,7 @@ impl Cache {
         })
     }
 
-    /// What a link led to, not too long ago.
+    /// The media behind a link, from an entry that is still valid.
     pub(crate) async fn find(&self, link: &Link) -> Option<Vec<Media>> {
         let (key, now) = (link.to_string(), clock::unix_now());
         if let Some(entry) = self.entries.borrow().get(&key)
@@ -102,38 +96,38 @@ impl Cache {
             return Some(entry.media.clone());
         }
         let server = self.usable_redis()?;
-        let found = self.told(server.get(&self.redis_key(&key)).await)??;
+        let found = self.note_outcome(server.get(&self.redis_key(&key)).await)??;
         let entry = codec::entry(&found).filter(|entry| self.is_fresh(entry, now))?;
         let media = entry.media.clone();
-        self.insert(key, entry);
+        self.insert_entry(key, entry);
         Some(media)
     }
 
-    /// Keeps what a link led to.
-    pub(crate) async fn keep(&self, link: &Link, media: &[Media]) {
-        let (key, kept) = (link.to_string(), clock::unix_now());
+    /// Adds the media behind a link.
+    pub(crate) async fn insert(&self, link: &Link, media: &[Media]) {
+        let (key, looked_up) = (link.to_string(), clock::unix_now());
         let entry = Entry {
-            kept,
+            looked_up,
             media: media.to_vec(),
         };
         let bytes = codec::entry_bytes(&entry);
-        // What could not be read again is not kept.
+        // An entry whose fields are too long for the format is not kept.
         if codec::entry(&bytes).as_ref() != Some(&entry) {
             return;
         }
-        self.insert(key.clone(), entry);
+        self.insert_entry(key.clone(), entry);
         let Some(server) = self.usable_redis() else { return };
         let kept = server
             .set(&self.redis_key(&key), &bytes, self.options.lifetime)
             .await;
-        self.told(kept);
+        self.note_outcome(kept);
     }
 
-    /// Writes the file after changes, for ever.
+    /// Writes the file after changes. Returns at the first change if there is no file.
     pub(crate) async fn write_changes(&self) {
         while self.changed.1.recv().await.is_ok() {
             Timer::after(WRITE_DELAY).await;
-            // What came meanwhile is written, too.
+            // Changes during the delay are written with this one.
             let _ = self.changed.1.try_recv();
             let Some(file) = self.options.file.clone() else {
                 return;
@@ -143,12 +137,12 @@ impl Cache {
             self.unwritten.set(false);
             if let Err(error) = smol::unblock(move || write(&file, &bytes)).await {
                 self.unwritten.set(true);
-                log::warn!("{}: {error}; tried again with the next change", named.display());
+                log::warn!("{}: {error}; the next change is another attempt", named.display());
             }
         }
     }
 
-    /// Writes the file now, if something changed.
+    /// Writes the file now, if entries have changed.
     fn flush(&self) -> io::Result<()> {
         match &self.options.file {
             Some(file) if self.unwritten.get() => write(file, &self.bytes()),
@@ -157,22 +151,22 @@ impl Cache {
     }
 
     fn is_fresh(&self, entry: &Entry, now: u32) -> bool {
-        // One from the future is from a clock that was wrong, then or now.
-        let age = now.checked_sub(entry.kept);
+        // An entry from the future: the clock was wrong then or is wrong now.
+        let age = now.checked_sub(entry.looked_up);
         age.is_some_and(|age| u64::from(age) < self.options.lifetime.as_secs())
     }
 
-    fn insert(&self, key: String, entry: Entry) {
+    fn insert_entry(&self, key: String, entry: Entry) {
         let mut entries = self.entries.borrow_mut();
         if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
-            let oldest = entries.iter().min_by_key(|(_, entry)| entry.kept);
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.looked_up);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 entries.remove(&oldest);
             }
         }
         entries.insert(key, entry);
         self.unwritten.set(true);
-        // Full means that somebody knows already.
+        // A full channel means that the writer is notified already.
         let _ = self.changed.0.try_send(());
     }
 
@@ -181,7 +175,7 @@ impl Cache {
         codec::file_bytes(self.options.account, entries.iter())
     }
 
-    /// Other versions of the format and other accounts have other keys.
+    /// The key of a link, with the version of the format and the account.
     fn redis_key(&self, link: &str) -> String {
         format!("mtfetch:{}:{}:{link}", codec::VERSION, self.options.account)
     }
@@ -194,14 +188,11 @@ impl Cache {
             .filter(|_| !self.redis_failed.get().is_some_and(rests))
     }
 
-    fn told<T>(&self, result: io::Result<T>) -> Option<T> {
+    fn note_outcome<T>(&self, result: io::Result<T>) -> Option<T> {
         self.redis_failed.set(None);
         result
             .inspect_err(|error| {
-                log::warn!(
-                    "the cache's Redis: {error}; left alone for {} s",
-                    REDIS_PAUSE.as_secs()
-                );
+                log::warn!("cache: Redis: {error}; not used for {} s", REDIS_PAUSE.as_secs());
                 self.redis_failed.set(Some(clock::now()));
             })
             .ok()
@@ -211,7 +202,7 @@ impl Cache {
 impl Drop for Cache {
     fn drop(&mut self) {
         if let Err(error) = self.flush() {
-            log::warn!("the cache is not kept: {error}");
+            log::warn!("cache: not written: {error}");
         }
     }
 }
@@ -222,7 +213,7 @@ fn read(file: &Path, account: i64) -> io::Result<Vec<(String, Entry)>> {
     codec::file(&bytes, account).ok_or_else(invalid)
 }
 
-/// Whole or not at all.
+/// Replaces the file as a whole.
 fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
@@ -281,7 +272,7 @@ mod tests {
         let file = folder.0.join("cache");
         let album = vec![memory_source::media(1, 10), memory_source::media(2, 20)];
         let cache = Cache::new(options(Some(file.clone())));
-        block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &album)).unwrap();
+        block_on(cache.insert(&"t.me/news/1".parse().unwrap(), &album)).unwrap();
         drop(cache);
         assert_eq!(
             std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
@@ -302,7 +293,7 @@ mod tests {
         let folder = Folder::new("damaged");
         let file = folder.0.join("cache");
         let cache = Cache::new(options(Some(file.clone())));
-        block_on(cache.keep(&"t.me/news/1".parse().unwrap(), &[memory_source::media(1, 10)])).unwrap();
+        block_on(cache.insert(&"t.me/news/1".parse().unwrap(), &[memory_source::media(1, 10)])).unwrap();
         cache.flush().unwrap();
         let good = std::fs::read(&file).unwrap();
         for at in 0..good.len() {
@@ -327,27 +318,27 @@ mod tests {
     fn old_entries_and_those_of_a_wrong_clock_are_not_believed() {
         let cache = Cache::new(options(None));
         let now = clock::unix_now();
-        let entry = |kept| Entry {
-            kept,
+        let entry = |looked_up| Entry {
+            looked_up,
             media: vec![memory_source::media(1, 10)],
         };
-        cache.insert("t.me/news/1".into(), entry(now - 60));
+        cache.insert_entry("t.me/news/1".into(), entry(now - 60));
         assert_eq!(find(&cache, "t.me/news/1"), None);
-        cache.insert("t.me/news/1".into(), entry(now + 3600));
+        cache.insert_entry("t.me/news/1".into(), entry(now + 3600));
         assert_eq!(find(&cache, "t.me/news/1"), None);
-        cache.insert("t.me/news/1".into(), entry(now - 5));
+        cache.insert_entry("t.me/news/1".into(), entry(now - 5));
         assert!(find(&cache, "t.me/news/1").is_some());
     }
 
     #[test]
     fn the_oldest_makes_room() {
         let cache = Cache::new(options(None));
-        for kept in 0..=MAX_ENTRIES as u32 {
+        for second in 0..=MAX_ENTRIES as u32 {
             let entry = Entry {
-                kept: 1000 + kept,
+                looked_up: 1000 + second,
                 media: vec![],
             };
-            cache.insert(format!("t.me/news/{kept}"), entry);
+            cache.insert_entry(format!("t.me/news/{second}"), entry);
         }
         let entries = cache.entries.borrow();
         assert_eq!(entries.len(), MAX_ENTRIES);

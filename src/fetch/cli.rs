@@ -1,9 +1,9 @@
 //! The commands. Read first: docs/mtfetch.md, "Commands".
 //!
-//! Exit codes are a promise to scripts, see the constants. Complaints, questions and progress go to stderr; stdout has answers, and the
-//! medium itself with `get -o -`.
+//! Errors, prompts and progress go to stderr; results go to stdout, and with `get -o -` the medium itself.
 
 mod args;
+mod exit;
 mod get;
 mod login;
 mod prompt;
@@ -13,6 +13,7 @@ mod tests;
 
 use crate::config::{Config, DEFAULT_PATH, Proxy};
 use args::{Args, Command};
+use exit::{FAILED, SIGNALLED, USAGE, complain, print};
 use log::LevelFilter;
 use mtrelay_core::config::problem::Severity;
 use mtrelay_core::reactor::{self, Async};
@@ -20,29 +21,11 @@ use mtrelay_core::sys::signal::Signals;
 use mtrelay_core::syslog::{self, Target};
 use rustix::process::Signal;
 use smol::future;
-use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Something failed that has no code of its own.
-const FAILED: u8 = 1;
-/// The command line or the configuration is wrong.
-const WRONG: u8 = 2;
-/// There is no such message, or no medium in it.
-const NOT_FOUND: u8 = 3;
-/// The chat forbids saving.
-const NO_FORWARDS: u8 = 4;
-/// No account is logged in.
-const NOT_LOGGED_IN: u8 = 5;
-/// Telegram says to wait.
-const WAIT: u8 = 6;
-/// The disk is full, or says no.
-const DISK: u8 = 7;
-/// A signal's number is added to it.
-const SIGNALLED: u8 = 128;
-
-/// The program: reads its command line, does what it says, and answers with the exit code.
+/// Runs the command of the command line.
 pub fn main() -> ExitCode {
     let code = dispatch(std::env::args_os().skip(1).collect());
     ExitCode::from(code)
@@ -51,17 +34,17 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Vec<std::ffi::OsString>) -> u8 {
     let args = match args::parse(arguments) {
         Ok(args) => args,
-        Err(stop) if stop.good => return answer(&stop.text),
-        Err(stop) => {
-            complain(&stop.text);
-            return WRONG;
+        Err(args::NoCommand::Help(text)) => return print(&text),
+        Err(args::NoCommand::Wrong(text)) => {
+            complain(&text);
+            return USAGE;
         }
     };
     match args {
-        Args { version: true, .. } => answer(concat!(env!("CARGO_PKG_VERSION"), "\n")),
+        Args { version: true, .. } => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
         Args { command: None, .. } => {
             complain("no command (login, logout, get, serve or check; --help explains them)");
-            WRONG
+            USAGE
         }
         Args {
             command: Some(command),
@@ -109,7 +92,7 @@ fn run(command: Command) -> Result<u8, u8> {
     }
 }
 
-/// What most commands' lines have in common.
+/// The options that most commands have.
 struct Common<'a> {
     config: Option<&'a Path>,
     account: &'a Option<PathBuf>,
@@ -132,7 +115,7 @@ impl<'a> Common<'a> {
         }
     }
 
-    /// The configuration, with what the command line and the environment say instead. From here on the log works.
+    /// Starts the log and reads the configuration. The command line and the environment override options of the file.
     fn load(self, level: LevelFilter, verbose: u8, target: Target) -> Result<Config, u8> {
         let level = match (level, verbose) {
             (level, 0) => level,
@@ -140,9 +123,9 @@ impl<'a> Common<'a> {
             (_, 1) | (LevelFilter::Warn, 2) => LevelFilter::Debug,
             _ => LevelFilter::Trace,
         };
-        // Another logger could only be that of a test.
+        // Fails only in tests, which have a logger of their own.
         let _ = syslog::init(target, level);
-        let mut config = load(self.config, false).ok_or(WRONG)?;
+        let mut config = load(self.config, false).ok_or(USAGE)?;
         if let Some(account) = self.account {
             config.account.clone_from(account);
         }
@@ -152,14 +135,14 @@ impl<'a> Common<'a> {
         if let Some(connections) = self.connections {
             if !(1..=8).contains(&connections) {
                 complain("--connections takes 1 to 8");
-                return Err(WRONG);
+                return Err(USAGE);
             }
             config.connections = connections;
         }
         if let (Ok(id), Ok(hash)) = (std::env::var("MTFETCH_API_ID"), std::env::var("MTFETCH_API_HASH")) {
             let Some(id) = id.parse().ok().filter(|&id: &i32| id > 0) else {
-                complain("$MTFETCH_API_ID is no number");
-                return Err(WRONG);
+                complain("$MTFETCH_API_ID is not a number");
+                return Err(USAGE);
             };
             config.api = Some((id, hash));
         }
@@ -167,8 +150,8 @@ impl<'a> Common<'a> {
     }
 }
 
-/// Reads the configuration and tells what is wrong with it; warnings only if wanted. Without a file where nobody named one, the
-/// defaults.
+/// Reads the configuration and prints its errors, and its warnings if `warnings` is set. If no file is named and the default file
+/// does not exist, the defaults apply.
 fn load(file: Option<&Path>, warnings: bool) -> Option<Config> {
     let path = file.unwrap_or(Path::new(DEFAULT_PATH));
     if file.is_none() && !path.exists() {
@@ -189,15 +172,15 @@ fn load(file: Option<&Path>, warnings: bool) -> Option<Config> {
 
 fn check(file: Option<PathBuf>) -> u8 {
     match load(file.as_deref(), true) {
-        Some(_) => answer(&format!(
+        Some(_) => print(&format!(
             "{}: good\n",
             file.as_deref().unwrap_or(Path::new(DEFAULT_PATH)).display()
         )),
-        None => WRONG,
+        None => USAGE,
     }
 }
 
-/// Runs a command's work until it is done, or a signal says to stop.
+/// Runs the work of a command until it ends or a stop signal arrives.
 fn until_signalled(work: impl Future<Output = Result<u8, u8>>) -> Result<u8, u8> {
     let fail = |error: io::Error| {
         complain(error);
@@ -211,21 +194,4 @@ fn until_signalled(work: impl Future<Output = Result<u8, u8>>) -> Result<u8, u8>
         Err(SIGNALLED.saturating_add(u8::try_from(number).unwrap_or_default()))
     };
     reactor::block_on(future::or(work, watched)).unwrap_or_else(|error| Err(fail(error)))
-}
-
-/// Prints an answer. That its reader went away does not matter.
-fn answer(text: &str) -> u8 {
-    let mut out = io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(format_args!("cannot write the answer: {error}"));
-            FAILED
-        }
-        _ => 0,
-    }
-}
-
-/// Prints a line on stderr. If that fails, there is nowhere left to say so.
-fn complain(what: impl Display) {
-    let _ = writeln!(io::stderr(), "mtfetch: {what}");
 }

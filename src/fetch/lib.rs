@@ -17,7 +17,7 @@
 //! | `connection` | a session over a transport, driven by one task |
 //! | [`route`] | routes to data centres: direct, or through a proxy |
 //! | [`session`] | MTProto messages of one connection: [`salts`], [`answer`], `gzip` |
-//! | [`auth_key`] | the key exchange with a data centre: `factor`, [`rsa`] |
+//! | [`auth_key`] | the key exchange with a data centre: `dh_group`, `factor`, [`rsa`] |
 //! | [`store`] | the account file: keys, salts, the account |
 
 pub mod account;
@@ -30,6 +30,7 @@ pub mod cli;
 pub mod config;
 mod connection;
 mod dc;
+mod dh_group;
 mod download;
 mod factor;
 mod file_reference;
@@ -43,6 +44,7 @@ mod media_name;
 mod memory_source;
 mod output;
 mod progress;
+mod random_word;
 pub mod route;
 pub mod rsa;
 pub mod salts;

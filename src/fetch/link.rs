@@ -1,10 +1,10 @@
-//! What people paste: links of messages.
+//! Links of messages: t.me and tg: links as text.
 //!
-//! Read first: <https://core.telegram.org/api/links>, "Message links" and "Public username links". All of it is text: no page is
-//! ever asked, and nothing here knows whether the message is there.
+//! Read first: <https://core.telegram.org/api/links>, "Message links" and "Public username links". Parsing only: no web page is
+//! requested, and whether the message exists is not known here.
 //!
-//! Promises: any text is read without a panic, in time proportional to its length; what [`Link`] prints, it reads again as
-//! the same link; and no message quotes more than a short piece of the text, on one line.
+//! Promises: any text is parsed without a panic, in time proportional to its length; a printed [`Link`] parses to the same link;
+//! an error message quotes at most a short piece of the text, on one line.
 
 use mtrelay_core::quote::Quoted;
 use std::fmt;
@@ -13,17 +13,17 @@ use std::str::FromStr;
 /// A link of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
-    /// Where the message stands.
+    /// The chat of the message.
     pub chat: Chat,
-    /// Its number there.
+    /// The number of the message in the chat.
     pub message: i32,
-    /// A comment under that message.
+    /// The number of a comment on that message.
     pub comment: Option<i32>,
-    /// This one only, of an album.
+    /// Only this message of an album.
     pub single: bool,
 }
 
-/// Where a message stands.
+/// The chat of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Chat {
     /// A public name, in lower case.
@@ -32,30 +32,30 @@ pub enum Chat {
     Channel(i64),
 }
 
-/// Why a text is no link of a message.
+/// Why a text is not the link of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkError {
-    /// There is nothing.
+    /// The text is empty.
     Empty,
-    /// It is longer than any link.
+    /// The text is longer than any link.
     TooLong,
-    /// It leads elsewhere. Says where.
+    /// The host is not Telegram's.
     NotTelegram(String),
-    /// It names something of Telegram that is no message. Says what.
+    /// The link is Telegram's, but leads to something else than a message.
     NoMessage(&'static str),
-    /// It names a chat, and no message there.
+    /// The link names a chat but no message.
     NoNumber,
-    /// No name looks like this one.
+    /// The name of the chat is invalid.
     BadName(String),
-    /// No number looks like this one. Says of what.
+    /// A number is invalid: which one, and its text.
     BadNumber(&'static str, String),
-    /// There is more in it than a link of a message has.
+    /// The path has more segments than a message link.
     TooMuch(String),
 }
 
-/// The longest text that is looked at: the longest true link has about 100 bytes.
+/// Upper bound of a link in bytes. The longest real one has about 100.
 const MAX_LEN: usize = 512;
-/// A public name's letters. The shortest in use have three.
+/// Characters of a public name. The shortest in use have three.
 const NAME_LEN: std::ops::RangeInclusive<usize> = 3..=32;
 /// The highest number of a channel (<https://core.telegram.org/api/bots/ids>).
 const MAX_CHANNEL: i64 = 997_852_516_352;
@@ -63,7 +63,7 @@ const MAX_CHANNEL: i64 = 997_852_516_352;
 /// The hosts whose paths are links.
 const HOSTS: [&str; 3] = ["t.me", "telegram.me", "telegram.dog"];
 
-/// First pieces of paths that are no chats, and what they are.
+/// First path segments that are not chats, and what they name.
 const OTHERS: [(&str, &str); 26] = [
     ("addemoji", "a set of emoji"),
     ("addlist", "a folder of chats"),
@@ -107,7 +107,7 @@ impl FromStr for Link {
         let text = text.split('#').next().unwrap_or(text);
         let (before, query) = text.split_once('?').unwrap_or((text, ""));
         if let Some(command) = strip_scheme(before, "tg:") {
-            return of_command(command.trim_start_matches('/').trim_end_matches('/'), query);
+            return parse_command(command.trim_start_matches('/').trim_end_matches('/'), query);
         }
         let place = ["https://", "http://"]
             .iter()
@@ -117,21 +117,21 @@ impl FromStr for Link {
         let host = host.to_ascii_lowercase();
         let host = host.strip_prefix("www.").unwrap_or(&host);
         let mut pieces: Vec<String> = Vec::new();
-        // A public name may stand before the host, too.
+        // `NAME.t.me` is a form of `t.me/NAME`.
         if let Some(name) = host.strip_suffix(".t.me") {
             pieces.push(name.to_owned());
         } else if !HOSTS.contains(&host) {
             return Err(LinkError::NotTelegram(host.to_owned()));
         }
         pieces.extend(path.split('/').filter(|piece| !piece.is_empty()).map(decoded));
-        of_path(&pieces, query)
+        parse_path(&pieces, query)
     }
 }
 
-/// `https://t.me/…`
-fn of_path(pieces: &[String], query: &str) -> Result<Link, LinkError> {
+/// Parses the path and query of `https://t.me/…`.
+fn parse_path(pieces: &[String], query: &str) -> Result<Link, LinkError> {
     let mut pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
-    // The preview of a channel for people without Telegram.
+    // `t.me/s/NAME` is the web preview of a channel.
     if pieces.len() > 1 && pieces[0].eq_ignore_ascii_case("s") {
         pieces.remove(0);
     }
@@ -166,8 +166,8 @@ fn of_path(pieces: &[String], query: &str) -> Result<Link, LinkError> {
     with_query(chat, message, query)
 }
 
-/// `tg://resolve?domain=…&post=…` and `tg://privatepost?channel=…&post=…`
-fn of_command(command: &str, query: &str) -> Result<Link, LinkError> {
+/// Parses `tg://resolve?domain=…&post=…` and `tg://privatepost?channel=…&post=…`.
+fn parse_command(command: &str, query: &str) -> Result<Link, LinkError> {
     let chat = match command.to_ascii_lowercase().as_str() {
         "resolve" => match parameter(query, "domain") {
             Some(domain) => name(&domain)?,
@@ -225,14 +225,14 @@ fn number(text: &str, what: &'static str) -> Result<i32, LinkError> {
         .ok_or_else(|| LinkError::BadNumber(what, short(text)))
 }
 
-/// Digits only: the standard library takes a sign, too.
+/// A number of digits only. The standard library would accept a sign.
 fn digits(text: &str) -> Option<i64> {
     text.bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| text.parse().ok())?
 }
 
-/// The first value of a name. One without `=` is empty.
+/// The first value of a query parameter, decoded. Empty without `=`.
 fn parameter(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -240,7 +240,7 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Without its percent signs (RFC 3986 §2.1). One that begins nothing stands for itself.
+/// Decodes percent-encoding (RFC 3986 §2.1). An invalid escape stays as it is.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -263,7 +263,7 @@ fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// A piece for a message.
+/// The first 40 characters, for an error message.
 fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -300,15 +300,15 @@ impl fmt::Display for LinkError {
             LinkError::NoNumber => f.write_str("the link names no message (t.me/NAME/NUMBER)"),
             LinkError::BadName(name) => write!(
                 f,
-                "{} is no name of a chat (3 to 32 letters, digits and _, a letter first)",
+                "{} is not the name of a chat (3 to 32 letters, digits and _, a letter first)",
                 quoted(name)
             ),
             LinkError::BadNumber(what, text) => {
-                write!(f, "{} is no number of a {what}", quoted(text))
+                write!(f, "{} is not the number of a {what}", quoted(text))
             }
             LinkError::TooMuch(piece) => write!(
                 f,
-                "{} is too much for a link of a message (t.me/NAME/NUMBER)",
+                "{} is one segment too many for the link of a message (t.me/NAME/NUMBER)",
                 quoted(piece)
             ),
         }
@@ -318,232 +318,4 @@ impl fmt::Display for LinkError {
 impl std::error::Error for LinkError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn named(name: &str, message: i32) -> Link {
-        Link {
-            chat: Chat::Name(name.into()),
-            message,
-            comment: None,
-            single: false,
-        }
-    }
-
-    fn joined(channel: i64, message: i32) -> Link {
-        Link {
-            chat: Chat::Channel(channel),
-            ..named("", message)
-        }
-    }
-
-    fn read(text: &str) -> Result<Link, LinkError> {
-        text.parse()
-    }
-
-    #[test]
-    fn a_public_message_in_every_form() {
-        for text in [
-            "t.me/durov/123",
-            "https://t.me/durov/123",
-            "http://t.me/durov/123",
-            "HTTPS://T.ME/Durov/123",
-            "  https://t.me/durov/123\n",
-            "https://t.me/durov/123/",
-            "https://t.me//durov//123",
-            "https://www.t.me/durov/123",
-            "https://telegram.me/durov/123",
-            "https://telegram.dog/durov/123",
-            "https://t.me/s/durov/123",
-            "https://durov.t.me/123",
-            "https://t.me/@durov/123",
-            "https://t.me/du%72ov/123",
-            "https://t.me/durov/123?t=1m30s",
-            "https://t.me/durov/123#top",
-            "https://t.me/durov/7/123",
-            "https://t.me/durov/123?thread=7",
-            "tg://resolve?domain=durov&post=123",
-            "tg:resolve?domain=durov&post=123",
-            "TG://Resolve/?post=123&domain=Durov&thread=7",
-            "tg://resolve?domain=durov&post=123&t=90",
-        ] {
-            assert_eq!(read(text), Ok(named("durov", 123)), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_message_of_a_joined_channel() {
-        for text in [
-            "https://t.me/c/1234567890/42",
-            "t.me/C/1234567890/42",
-            "t.me/c/1234567890/9/42",
-            "t.me/c/1234567890/42?thread=9",
-            "tg://privatepost?channel=1234567890&post=42",
-            "tg://privatepost?channel=1234567890&post=42&thread=9",
-        ] {
-            assert_eq!(read(text), Ok(joined(1_234_567_890, 42)), "{text:?}");
-        }
-        assert_eq!(
-            read("t.me/c/997852516352/2147483647"),
-            Ok(joined(997_852_516_352, i32::MAX))
-        );
-    }
-
-    #[test]
-    fn one_of_an_album_and_a_comment() {
-        let single = Link {
-            single: true,
-            ..named("news", 5)
-        };
-        for text in [
-            "t.me/news/5?single",
-            "t.me/news/5?single=",
-            "t.me/news/5?x=1&single=1",
-            "tg://resolve?domain=news&post=5&single",
-        ] {
-            assert_eq!(read(text), Ok(single.clone()), "{text:?}");
-        }
-        let comment = Link {
-            comment: Some(88),
-            ..named("news", 5)
-        };
-        for text in [
-            "t.me/news/5?comment=88",
-            "t.me/news/5?comment=88&comment=89",
-            "tg://resolve?domain=news&post=5&comment=88",
-        ] {
-            assert_eq!(read(text), Ok(comment.clone()), "{text:?}");
-        }
-        let both = Link {
-            single: true,
-            comment: Some(88),
-            ..joined(10, 5)
-        };
-        assert_eq!(read("t.me/c/10/5?single&comment=88"), Ok(both));
-    }
-
-    #[test]
-    fn what_a_link_prints_it_reads() {
-        for text in [
-            "t.me/news/5",
-            "t.me/news/5?single",
-            "t.me/news/5?comment=88",
-            "t.me/news/5?comment=88&single",
-            "t.me/c/10/5",
-            "t.me/c/10/5?comment=1&single",
-        ] {
-            assert_eq!(read(text).unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn what_is_no_link_of_a_message_is_said() {
-        let no = LinkError::NoMessage;
-        let bad = |what, text: &str| LinkError::BadNumber(what, text.into());
-        let cases = [
-            ("", LinkError::Empty),
-            (" \n", LinkError::Empty),
-            ("durov", LinkError::NotTelegram("durov".into())),
-            (
-                "https://example.org/durov/1",
-                LinkError::NotTelegram("example.org".into()),
-            ),
-            (
-                "https://t.me.example.org/durov/1",
-                LinkError::NotTelegram("t.me.example.org".into()),
-            ),
-            (
-                "https://t.me:443/durov/1",
-                LinkError::NotTelegram("t.me:443".into()),
-            ),
-            ("ftp://t.me/durov/1", LinkError::NotTelegram("ftp:".into())),
-            (
-                "https://t.me@evil.example/durov/1",
-                LinkError::NotTelegram("t.me@evil.example".into()),
-            ),
-            ("https://t.me", no("Telegram itself")),
-            ("https://t.me/", no("Telegram itself")),
-            ("https://t.me/durov", LinkError::NoNumber),
-            ("https://t.me/s/durov", LinkError::NoNumber),
-            ("https://t.me/durov?single", LinkError::NoNumber),
-            ("https://t.me/c/12", LinkError::NoNumber),
-            ("https://t.me/c", LinkError::NoNumber),
-            ("https://t.me/s", LinkError::BadName("s".into())),
-            ("https://t.me/+AbCdEf", no("an invitation")),
-            ("https://t.me/joinchat/AbCdEf", no("an invitation")),
-            ("https://t.me/addstickers/Animals", no("a set of stickers")),
-            ("https://t.me/proxy?server=a&port=1&secret=00", no("a proxy")),
-            ("https://t.me/durov/s/5", no("a story or a gift")),
-            ("https://t.me/durov/0", bad("message", "0")),
-            ("https://t.me/durov/-5", bad("message", "-5")),
-            ("https://t.me/durov/+5", bad("message", "+5")),
-            ("https://t.me/durov/5.", bad("message", "5.")),
-            ("https://t.me/durov/2147483648", bad("message", "2147483648")),
-            ("https://t.me/durov/five", bad("message", "five")),
-            ("https://t.me/durov/x/5", bad("topic", "x")),
-            ("https://t.me/durov/1/2/3", LinkError::TooMuch("3".into())),
-            ("https://t.me/durov/5?comment=", bad("comment", "")),
-            ("https://t.me/durov/5?comment=x", bad("comment", "x")),
-            ("https://t.me/durov/5?thread=0", bad("thread", "0")),
-            ("https://t.me/c/0/5", bad("channel", "0")),
-            ("https://t.me/c/-1001234/5", bad("channel", "-1001234")),
-            ("https://t.me/c/997852516353/5", bad("channel", "997852516353")),
-            (
-                "https://t.me/c/99999999999999999999/5",
-                bad("channel", "99999999999999999999"),
-            ),
-            ("https://t.me/1abc/5", LinkError::BadName("1abc".into())),
-            ("https://t.me/ab/5", LinkError::BadName("ab".into())),
-            ("https://t.me/dürov/5", LinkError::BadName("dürov".into())),
-            ("https://a.b.t.me/5", LinkError::BadName("a.b".into())),
-            ("tg://", no("Telegram itself")),
-            ("tg://join?invite=x", no("an invitation")),
-            ("tg://settings", no("a command to the app")),
-            ("tg://resolve?phone=123", no("a phone number, or nothing")),
-            ("tg://resolve?domain=durov", LinkError::NoNumber),
-            ("tg://resolve?domain=durov&story=5", no("a story")),
-            ("tg://resolve?domain=durov&post=", bad("message", "")),
-            ("tg://privatepost?post=5", bad("channel", "")),
-        ];
-        for (text, error) in cases {
-            assert_eq!(read(text), Err(error), "{text:?}");
-        }
-        let long = format!("https://t.me/{}/5", "a".repeat(33));
-        assert!(matches!(read(&long), Err(LinkError::BadName(_))));
-        assert_eq!(
-            read(&format!("t.me/durov/5?q={}", "x".repeat(600))),
-            Err(LinkError::TooLong)
-        );
-    }
-
-    #[test]
-    fn errors_are_one_short_line() {
-        let nasty = format!("https://t.me/durov/\u{1b}[31m\u{202e}{}", "é".repeat(200));
-        for text in ["https://x\n/1", nasty.as_str(), "t.me/a%0ab/5", "t.me/durov/'"] {
-            let message = read(text).unwrap_err().to_string();
-            assert!(message.len() < 300, "{message}");
-            assert!(!message.contains(char::is_control), "{message:?}");
-        }
-    }
-
-    #[test]
-    fn no_text_panics() {
-        let pieces = [
-            "t.me", "/", "c", "tg:", "resolve", "?", "&", "=", "domain", "post", "%", "%4", "%41", "é", "5",
-            "-", "\0", "#", "https://", "@", ".", " ", "single", "comment", "durov",
-        ];
-        let mut state = 0x2545_f491_u32;
-        for _ in 0..20_000 {
-            let mut text = String::new();
-            for _ in 0..10 {
-                state ^= state << 13;
-                state ^= state >> 17;
-                state ^= state << 5;
-                text.push_str(pieces[state as usize % pieces.len()]);
-            }
-            if let Ok(link) = read(&text) {
-                assert_eq!(read(&link.to_string()), Ok(link), "{text:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! `mtfetch get`: media into files.
 //!
-//! A file is made beside its place (`FILE.part`, with check sums in `FILE.part.sums`, see [`partial`]) and takes its place when it is
-//! whole and on the disk. What an earlier attempt left is read again and compared before anything is added to it.
-//! What is no file (a pipe, a device, `-` for stdout) gets the bytes as they come.
+//! A file is written as `FILE.part`, with checksums in `FILE.part.sums` (see [`partial`]), and renamed once it is complete and
+//! synced. The rest of an earlier attempt is verified before anything is appended to it. A pipe, a device and `-` for stdout get
+//! the bytes as they arrive.
 
 pub(crate) mod partial;
 
@@ -14,29 +14,29 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Where a medium goes.
+/// The destination of a medium.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The standard output.
     Stdout,
-    /// A file, which takes its place at the end.
+    /// A file, renamed from `FILE.part` at the end.
     File(PathBuf),
-    /// A pipe or a device, which gets the bytes as they come.
+    /// A pipe or a device, which gets the bytes as they arrive.
     Device(PathBuf),
 }
 
-/// Why there is no file.
+/// Why a medium was not saved.
 #[derive(Debug)]
 pub(crate) enum SaveError {
-    /// The medium cannot be had.
+    /// The medium could not be downloaded.
     Fetch(FetchError),
-    /// The file system says no. Names the file.
+    /// The file system returned an error for this path.
     Disk(PathBuf, io::Error),
-    /// The file does not fit on the disk: what it still needs, and what is free.
+    /// The file does not fit on the disk: its path, the bytes it needs, the bytes that are free.
     NoRoom(PathBuf, u64, u64),
-    /// Another process makes the same file.
+    /// Another process writes the same file.
     Busy(PathBuf),
-    /// A file of this name is there, and nobody said that it may be replaced.
+    /// The file exists, and the owner has not named it with `-o`.
     Exists(PathBuf),
 }
 
@@ -51,9 +51,9 @@ impl std::fmt::Display for SaveError {
             SaveError::NoRoom(path, needs, has) => {
                 write!(f, "{}: needs {needs} bytes, and {has} are free", path.display())
             }
-            SaveError::Busy(path) => write!(f, "{}: another mtfetch is at it", path.display()),
+            SaveError::Busy(path) => write!(f, "{}: another mtfetch is writing it", path.display()),
             SaveError::Exists(path) => {
-                write!(f, "{}: is there already (-o FILE replaces it)", path.display())
+                write!(f, "{}: exists already (-o FILE replaces it)", path.display())
             }
         }
     }
@@ -67,20 +67,20 @@ impl From<FetchError> for SaveError {
     }
 }
 
-/// What is told while a medium comes.
-pub(crate) trait Watch {
-    /// It begins; so many bytes were there.
-    fn begin(&mut self, media: &Media, target: &Target, there: u64);
-    /// So many more are written.
+/// Receives the events of a download.
+pub(crate) trait SaveEvents {
+    /// The download begins. An earlier attempt left `resumed_at` bytes.
+    fn begin(&mut self, media: &Media, target: &Target, resumed_at: u64);
+    /// This many more bytes are written.
     fn add(&mut self, bytes: u64);
-    /// It is whole.
+    /// The medium is complete.
     fn end(&mut self, target: &Target);
 }
 
-/// Where an album's media, or the one of a message, go.
+/// The targets of a message's media.
 ///
 /// # Errors
-/// When a name that the owner has not chosen is taken.
+/// A file exists that the owner has not named.
 pub(crate) fn targets(output: Option<&Path>, media: &[Media]) -> Result<Vec<Target>, SaveError> {
     let folder = match output {
         None => Path::new(""),
@@ -109,7 +109,7 @@ pub(crate) fn targets(output: Option<&Path>, media: &[Media]) -> Result<Vec<Targ
     named.collect()
 }
 
-/// The path, or with a number before its extension if an album has used it.
+/// The path, with a number before its extension if the album has used it already.
 fn unused(path: PathBuf, taken: &mut HashSet<PathBuf>) -> PathBuf {
     let mut free = path.clone();
     let mut number = 2;
@@ -125,7 +125,7 @@ fn unused(path: PathBuf, taken: &mut HashSet<PathBuf>) -> PathBuf {
     free
 }
 
-/// A name that every file system takes, FAT included, that leads nowhere else and hides nothing.
+/// A file name that every file system takes, FAT included: no separators, no leading dot.
 fn file_name(media: &Media) -> String {
     const MAX_LEN: usize = 200;
     let replaced = |c: char| {
@@ -143,7 +143,7 @@ fn file_name(media: &Media) -> String {
     if name.len() <= MAX_LEN {
         return name.to_owned();
     }
-    // Its extension stays.
+    // The extension is kept.
     let (stem, extension) = match name.rsplit_once('.') {
         Some((stem, extension)) if extension.len() < 16 => (stem, format!(".{extension}")),
         _ => (name, String::new()),
@@ -155,31 +155,31 @@ fn file_name(media: &Media) -> String {
     format!("{}{extension}", &stem[..len])
 }
 
-/// Fetches a medium into its target.
+/// Downloads a medium into its target.
 ///
 /// # Errors
-/// Then what came so far is kept for the next attempt, unless it went to a device.
+/// The download or the writing failed. The bytes of a file so far are kept for the next attempt.
 pub(crate) async fn save<S: Source>(
     source: &S,
     media: &Media,
     target: &Target,
-    watch: &mut dyn Watch,
+    events: &mut dyn SaveEvents,
 ) -> Result<(), SaveError> {
     match target {
-        Target::File(path) => save_file(source, media, path, watch).await?,
+        Target::File(path) => save_file(source, media, path, events).await?,
         Target::Device(path) => {
             let opened = OpenOptions::new().write(true).open(path);
             let file = opened.map_err(|error| SaveError::Disk(path.clone(), error))?;
-            pour(source, media, path, file, watch, target).await?;
+            stream_to(source, media, path, file, events, target).await?;
         }
         Target::Stdout => {
             let path = PathBuf::from("stdout");
             let file = rustix::io::dup(rustix::stdio::stdout()).map(File::from);
             let file = file.map_err(|error| SaveError::Disk(path.clone(), error.into()))?;
-            pour(source, media, &path, file, watch, target).await?;
+            stream_to(source, media, &path, file, events, target).await?;
         }
     }
-    watch.end(target);
+    events.end(target);
     Ok(())
 }
 
@@ -187,7 +187,7 @@ async fn save_file<S: Source>(
     source: &S,
     media: &Media,
     path: &Path,
-    watch: &mut dyn Watch,
+    events: &mut dyn SaveEvents,
 ) -> Result<(), SaveError> {
     let target = Target::File(path.to_owned());
     let disk = |error: io::Error| match error.kind() {
@@ -198,21 +198,21 @@ async fn save_file<S: Source>(
     let mut partial = smol::unblock(move || Partial::open(&place, &known))
         .await
         .map_err(disk)?;
-    let there = partial.len();
-    let needs = media.size - there;
+    let resumed_at = partial.len();
+    let needs = media.size - resumed_at;
     if let Some(free) = partial.free_bytes()
         && free < needs
     {
         return Err(SaveError::NoRoom(path.to_owned(), needs, free));
     }
-    watch.begin(media, &target, there);
+    events.begin(media, &target, resumed_at);
     if needs > 0 {
-        let mut reader = source.open(media, there..media.size);
+        let mut reader = source.open(media, resumed_at..media.size);
         let mut piece = next(&mut reader, needs).await?;
         while !piece.is_empty() {
             let len = piece.len() as u64;
             let left = media.size - partial.len() - len;
-            // The next piece comes while this one is written. If none comes, what did come is written all the same.
+            // The next piece is read while this one is written. If reading fails, this one is written nevertheless.
             let writing = async {
                 let written = smol::unblock(move || partial.append(&piece).map(|()| partial)).await;
                 written.map_err(disk)
@@ -220,14 +220,14 @@ async fn save_file<S: Source>(
             let reading = async { Ok(next(&mut reader, left).await) };
             let (written, read) = future::try_zip(writing, reading).await?;
             partial = written;
-            watch.add(len);
+            events.add(len);
             piece = read?;
         }
     }
     smol::unblock(move || partial.finish()).await.map_err(disk)
 }
 
-/// The next piece of a medium of which so much is left; empty at the end.
+/// The next piece of a medium with `left` bytes to come. Empty at the end.
 async fn next<R: Reader>(reader: &mut R, left: u64) -> Result<Vec<u8>, SaveError> {
     match reader.next().await? {
         _ if left == 0 => Ok(Vec::new()),
@@ -236,16 +236,16 @@ async fn next<R: Reader>(reader: &mut R, left: u64) -> Result<Vec<u8>, SaveError
     }
 }
 
-/// The bytes as they come.
-async fn pour<S: Source>(
+/// Writes the bytes to a pipe or a device as they arrive.
+async fn stream_to<S: Source>(
     source: &S,
     media: &Media,
     path: &Path,
     mut file: File,
-    watch: &mut dyn Watch,
+    events: &mut dyn SaveEvents,
     target: &Target,
 ) -> Result<(), SaveError> {
-    watch.begin(media, target, 0);
+    events.begin(media, target, 0);
     let mut left = media.size;
     let mut reader = (left > 0).then(|| source.open(media, 0..left));
     while let Some(reader) = reader.as_mut().filter(|_| left > 0) {
@@ -254,7 +254,7 @@ async fn pour<S: Source>(
         let written = smol::unblock(move || file.write_all(&piece).map(|()| file)).await;
         file = written.map_err(|error| SaveError::Disk(path.to_owned(), error))?;
         left -= len;
-        watch.add(len);
+        events.add(len);
     }
     Ok(())
 }

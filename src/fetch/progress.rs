@@ -1,21 +1,22 @@
-//! How far a download is: a line for a terminal, with its speed and the time that is left.
+//! The progress of a download: a line for the terminal with rate and remaining time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The speed is that of the last so long.
+/// The rate is measured over this time.
 const WINDOW: Duration = Duration::from_secs(5);
-/// A line this often: more is flicker.
+/// Shortest time between two lines: more often flickers.
 const PERIOD: Duration = Duration::from_millis(200);
+/// Characters of the progress bar.
 const BAR: usize = 20;
 
-/// A download on its way.
+/// The progress of one download.
 #[derive(Debug)]
 pub(crate) struct Progress {
     name: String,
     total: u64,
     done: u64,
-    /// What was there when it began, which says nothing about the speed.
+    /// Bytes of an earlier attempt, which do not count for the rate.
     before: u64,
     began: Instant,
     samples: VecDeque<(Instant, u64)>,
@@ -23,8 +24,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// One that begins, with so much there already.
-    #[must_use]
+    /// A download that begins with `done` bytes of an earlier attempt.
     pub(crate) fn new(name: &str, total: u64, done: u64, now: Instant) -> Progress {
         Progress {
             name: name.to_owned(),
@@ -37,13 +37,13 @@ impl Progress {
         }
     }
 
-    /// So much has come; answers whether it is time for a new line.
+    /// Adds bytes. Returns whether a new line is due.
     pub(crate) fn add(&mut self, bytes: u64, now: Instant) -> bool {
         self.done += bytes;
         let is_time = |last: Instant| now.saturating_duration_since(last) >= PERIOD;
         if self.samples.back().is_none_or(|sample| is_time(sample.0)) {
             self.samples.push_back((now, self.done));
-            // The first stays just outside of the window.
+            // The first sample stays just outside of the window.
             while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].0) >= WINDOW {
                 self.samples.pop_front();
             }
@@ -55,15 +55,14 @@ impl Progress {
         show
     }
 
-    /// Bytes a second lately.
+    /// Bytes per second over the last seconds.
     fn speed(&self, now: Instant) -> Option<f64> {
         let &(then, done) = self.samples.front()?;
         let seconds = now.saturating_duration_since(then).as_secs_f64();
         (seconds >= 0.1).then(|| (self.done - done) as f64 / seconds)
     }
 
-    /// One line of at most so many columns.
-    #[must_use]
+    /// A line of at most `columns` characters.
     pub(crate) fn line(&self, columns: usize, now: Instant) -> String {
         let share = if self.total == 0 {
             1.0
@@ -99,15 +98,14 @@ impl Progress {
         line.chars().take(columns.saturating_sub(1)).collect()
     }
 
-    /// What is said at the end.
-    #[must_use]
+    /// The summary at the end.
     pub(crate) fn summary(&self, now: Instant) -> String {
         let seconds = now.saturating_duration_since(self.began).as_secs_f64();
         let came = self.done - self.before;
         let speed = amount((came as f64 / seconds.max(0.001)) as u64);
         let kept = match self.before {
             0 => String::new(),
-            before => format!(", {} were there", amount(before)),
+            before => format!(", {} from before", amount(before)),
         };
         format!("{} in {seconds:.1} s ({speed}/s{kept})", amount(came))
     }
@@ -163,7 +161,7 @@ mod tests {
         }
         let line = progress.line(100, at(200));
         assert!(line.contains("4.0 MB/s  0:13 left"), "{line}");
-        // Nothing comes any more.
+        // Nothing arrives any more.
         let line = progress.line(100, at(900));
         assert!(line.contains(" KB/s"), "{line}");
     }
@@ -181,7 +179,7 @@ mod tests {
         progress.add(500_000, start + Duration::from_secs(2));
         assert_eq!(
             progress.summary(start + Duration::from_secs(2)),
-            "1.0 MB in 2.0 s (500.0 KB/s, 1.0 MB were there)"
+            "1.0 MB in 2.0 s (500.0 KB/s, 1.0 MB from before)"
         );
     }
 

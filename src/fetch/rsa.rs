@@ -1,8 +1,9 @@
-//! Telegram's public keys, and the padding with which the first secret of an exchange is sealed for one of them.
+//! Telegram's public keys, and RSA_PAD, which encrypts the first secret of a key exchange for one of them.
 //!
-//! Read <https://core.telegram.org/mtproto/auth_key>, 4.1 (RSA_PAD). The built-in keys are those that every client
-//! publishes; a PEM file brings another one, of a test server. Its parser takes PKCS #1 and SubjectPublicKeyInfo.
+//! Read <https://core.telegram.org/mtproto/auth_key>, 4.1 (RSA_PAD). The built-in keys are those that every client publishes; a
+//! PEM file (PKCS #1 or SubjectPublicKeyInfo) holds the key of another test server.
 
+use base64ct::Encoding as _;
 use grammers_crypto::aes::ige_encrypt;
 use grammers_tl_types::Serializable as _;
 use num_bigint::BigUint;
@@ -11,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Bytes of a modulus.
 pub const MODULUS_LEN: usize = 256;
-/// What is sealed may be so long,
+/// Upper bound of the encrypted data in bytes.
 const MAX_DATA: usize = 144;
-/// and is padded to this.
+/// Bytes of the data with its random padding.
 const PADDED: usize = 192;
 
 /// Telegram's own key.
@@ -55,13 +56,13 @@ impl PublicKey {
             .collect()
     }
 
-    /// The key of these numbers, for tests that read what they seal.
+    /// The key of these numbers, for tests that decrypt.
     #[cfg(test)]
     pub(crate) fn with_parts(n: BigUint, e: u32) -> PublicKey {
         PublicKey { n, e: e.into() }
     }
 
-    /// All keys of a PEM file. `None` if there is none, or one that is no RSA key of 2048 bits.
+    /// All keys of a PEM file. `None` if there is no key, or one that is not an RSA key of 2048 bits.
     #[must_use]
     pub fn from_pem(text: &str) -> Option<Vec<PublicKey>> {
         let mut keys = Vec::new();
@@ -80,7 +81,7 @@ impl PublicKey {
         (!keys.is_empty()).then_some(keys)
     }
 
-    /// Its name in the exchange: the last 64 bits of the SHA-1 of both numbers.
+    /// The fingerprint that servers offer: the last 64 bits of the SHA-1 of both numbers.
     #[must_use]
     pub fn fingerprint(&self) -> i64 {
         let mut bare = Vec::new();
@@ -90,7 +91,7 @@ impl PublicKey {
         hash.last_chunk().map_or(0, |last| i64::from_le_bytes(*last))
     }
 
-    /// Seals `data` of at most 144 bytes. `None` if it is longer.
+    /// Encrypts `data` of at most 144 bytes. `None` if it is longer.
     #[must_use]
     pub fn seal(&self, data: &[u8], random: &mut dyn FnMut(&mut [u8])) -> Option<[u8; MODULUS_LEN]> {
         if data.len() > MAX_DATA {
@@ -103,7 +104,7 @@ impl PublicKey {
             let mut temp_key = [0; 32];
             random(&mut temp_key);
             let sealed = self.seal_with(&padded, temp_key);
-            // With another key until the number lies below the modulus: one try in the mean for keys that begin with e8.
+            // Repeated with another key until the number is below the modulus: about once for a modulus that begins with e8.
             let number = BigUint::from_bytes_be(&sealed);
             if number < self.n {
                 return Some(to_bytes(&number.modpow(&self.e, &self.n)));
@@ -156,7 +157,7 @@ impl PublicKey {
     }
 }
 
-/// A number of at most 2048 bits in its full width.
+/// A number of at most 2048 bits as 256 bytes.
 #[must_use]
 pub fn to_bytes(number: &BigUint) -> [u8; MODULUS_LEN] {
     let mut bytes = [0; MODULUS_LEN];
@@ -166,7 +167,7 @@ pub fn to_bytes(number: &BigUint) -> [u8; MODULUS_LEN] {
     bytes
 }
 
-/// An element of DER with this tag, and what follows it.
+/// The content of a DER element with this tag, and the bytes after it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -181,30 +182,13 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     (found == tag).then(|| rest.split_at_checked(len)).flatten()
 }
 
+/// Decodes base64 in lines.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut held) = (0, 0_u32);
-    for c in text.bytes().filter(|c| !c.is_ascii_whitespace()) {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => continue,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
-    Some(bytes)
+    let joined: String = text.split_ascii_whitespace().collect();
+    base64ct::Base64::decode_vec(&joined).ok()
 }
 
-/// The bytes of a constant that is written in hex.
+/// Decodes a hex constant at compile time.
 pub(crate) const fn hex<const N: usize>(text: &[u8]) -> [u8; N] {
     const fn digit(c: u8) -> u8 {
         match c {

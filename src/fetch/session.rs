@@ -1,187 +1,112 @@
 //! A session over one connection: requests become encrypted packets, packets become answers.
 //!
 //! Read <https://core.telegram.org/mtproto/description> and <https://core.telegram.org/mtproto/service_messages> first. No
-//! sockets; time is an argument. The session layer of the grammers crates is not used: it ends the program at a foreign
-//! session id, at some lengths and some messages, checks neither salt nor message ids, follows containers as deep as they go,
-//! asks the clock itself, and copies each part of a file four times.
+//! sockets; time is an argument. The session layer of the grammers crates is not used: it panics at a foreign session id, at
+//! some lengths and some messages, checks neither salt nor message ids, follows nested containers without a limit, reads the
+//! clock itself, and copies each part of a file four times.
 //!
-//! Each packet carries one message, so that no container has to be remembered. Promises: whatever arrives, there is an answer
-//! or an error; a message is taken once; a request is sent again when the server has refused it for its number or its salt
-//! (up to `MAX_SENDINGS` times), and otherwise never.
+//! Each packet carries one message, so that no container has to be remembered. Promises: any input gives events or an error; a
+//! message is handled once; a request is sent again only if the server refused its message id or its salt, up to
+//! `MAX_SENDINGS` times.
 
-use crate::answer::{Answer, bytes_within};
-use crate::gzip;
+mod error;
+mod message;
+mod seen;
+mod server_clock;
+
+pub use error::{RpcError, SessionError};
+
+use crate::answer::Answer;
 use crate::salts::Salts;
 use grammers_crypto::{AuthKey, DequeBuffer, decrypt_data_v2, encrypt_data_v2};
-use grammers_tl_types::{Cursor, Deserializable, Identifiable, Serializable as _, functions, types};
+use grammers_tl_types::{
+    Cursor, Deserializable as _, Identifiable as _, Serializable as _, functions, types,
+};
+use message::{Message, field, id, long, message_at, object, unpack, word};
+use seen::{SEEN, SeenMessages};
+use server_clock::ServerClock;
 use std::collections::VecDeque;
-use std::fmt;
 use std::ops::Range;
 use std::time::Instant;
 
-/// So often is one request sent before the session gives up.
+/// Upper bound of sendings of one request. One more ends the session.
 const MAX_SENDINGS: u8 = 5;
-/// So many numbers of messages are remembered, to take none twice.
-const SEEN: usize = 512;
-/// A message that is older than this, in seconds, is not taken,
-const OLDEST: i64 = 300;
-/// nor one that is so far in the future.
-const NEWEST: i64 = 30;
-/// A container has at most so many messages.
+/// Seconds that a message may be old.
+const MAX_AGE_SECS: i64 = 300;
+/// Seconds that a message may be ahead of the clock.
+const MAX_FUTURE_SECS: i64 = 30;
+/// Upper bound of messages in a container, as the protocol states it.
 const MAX_CONTAINED: u32 = 1020;
-/// How many salts are asked for at once: each serves for some half an hour.
-const SALTS: i32 = 32;
+/// Salts of one `get_future_salts`. Each is valid for about half an hour.
+const FUTURE_SALTS: i32 = 32;
 
-/// Where the parts of a packet lie when it is decrypted.
-mod field {
-    use std::ops::Range;
-
-    /// The key's name and the message's, before what is encrypted.
-    pub(super) const ENVELOPE: usize = 24;
-    pub(super) const SALT: usize = 24;
-    pub(super) const SESSION: usize = 32;
-    pub(super) const MESSAGE: usize = 40;
-    pub(super) const BODY: usize = 56;
-    /// The padding behind the message.
-    pub(super) const PADDING: Range<usize> = 12..1025;
-}
-
-mod id {
-    pub(super) const RPC_RESULT: u32 = 0xf35c_6d01;
-    pub(super) const CONTAINER: u32 = 0x73f1_f8dc;
-    pub(super) const GZIP_PACKED: u32 = 0x3072_cfa1;
-}
-
-/// What a packet brings.
+/// What a packet contains.
 #[derive(Debug)]
 pub enum Event {
-    /// The answer to the request with this token.
+    /// The result of the request with this token.
     Answer(u32, Answer),
     /// The request with this token failed.
     Refused(u32, RpcError),
-    /// There are other salts than before.
+    /// The salts have changed.
     Salts,
 }
 
-/// A request's failure, in the server's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RpcError {
-    /// In the manner of HTTP.
-    pub code: i32,
-    /// A word, often with a number at its end.
-    pub message: String,
-}
-
-/// Why a session cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionError {
-    /// The packet is cut short, or says lengths that it does not have.
-    Malformed,
-    /// It is encrypted with another key, or was changed on its way.
-    Decryption,
-    /// It belongs to another session.
-    Foreign,
-    /// Its salt is none that the server has announced.
-    Salt,
-    /// Its number is none that a server gives, or of another time.
-    MessageId,
-    /// The server takes no message of this session, with this code.
-    Rejected(i32),
-}
-
-impl fmt::Display for SessionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "session: a malformed packet",
-            Self::Decryption => "session: a packet does not decrypt",
-            Self::Foreign => "session: a packet of another session",
-            Self::Salt => "session: an unknown salt",
-            Self::MessageId => "session: an impossible message number",
-            Self::Rejected(code) => return write!(f, "session: messages rejected with code {code}"),
-        })
-    }
-}
-
-impl std::error::Error for SessionError {}
-
-/// One session.
+/// A session.
 pub struct Session {
     key: AuthKey,
     id: i64,
     salts: Salts,
-    clock: Clock,
-    /// How many of our messages ask for an acknowledgement.
+    clock: ServerClock,
+    /// How many of our messages required an acknowledgement.
     sequence: i32,
     last_msg_id: i64,
     sent: Vec<Sent>,
-    /// Refused for their number or salt, in the order in which they were sent.
+    /// Requests to send again, in the order in which they were sent.
     again: VecDeque<Sent>,
+    /// Messages to acknowledge.
     acks: Vec<i64>,
-    /// Messages that were announced and have not come.
+    /// Messages that the server has announced and that have not arrived.
     missed: Vec<i64>,
-    seen: VecDeque<i64>,
-    salts_asked: bool,
+    seen: SeenMessages,
+    salts_requested: bool,
 }
 
+/// A request without an answer.
 struct Sent {
+    /// `None` for a request of the session itself, and for a withdrawn one.
     token: Option<u32>,
     msg_id: i64,
     body: Vec<u8>,
     sendings: u8,
 }
 
-/// The server's clock, as far as it is known.
-struct Clock {
-    at: Instant,
-    unix: i64,
-    /// A message of the server has set it.
-    known: bool,
-}
-
-impl Clock {
-    fn read(&self, now: Instant) -> i64 {
-        self.unix + now.saturating_duration_since(self.at).as_secs() as i64
-    }
-}
-
-/// A message, where it lies.
-struct Message {
-    msg_id: i64,
-    sequence: i32,
-    body: Range<usize>,
-}
-
 impl Session {
-    /// A session with a fresh random `id`. `unix` is the server's clock now, as well as it is known.
+    /// A session with a fresh random `id`. `unix` is the estimate of the server's clock, in Unix seconds.
     #[must_use]
     pub fn new(auth_key: [u8; 256], salts: Salts, id: i64, unix: u32, now: Instant) -> Session {
         Session {
             key: AuthKey::from_bytes(auth_key),
             id,
             salts,
-            clock: Clock {
-                at: now,
-                unix: i64::from(unix),
-                known: false,
-            },
+            clock: ServerClock::estimated(unix, now),
             sequence: 0,
             last_msg_id: 0,
             sent: Vec::new(),
             again: VecDeque::new(),
             acks: Vec::new(),
             missed: Vec::new(),
-            seen: VecDeque::new(),
-            salts_asked: false,
+            seen: SeenMessages::default(),
+            salts_requested: false,
         }
     }
 
-    /// The salts that are known, for the next session.
+    /// The known salts, for the next session.
     #[must_use]
     pub fn salts(&self) -> &Salts {
         &self.salts
     }
 
-    /// The packet of a request. Its answer will name `token`.
+    /// The packet of a request. The event of its answer carries `token`.
     pub fn push(&mut self, token: u32, body: Vec<u8>, now: Instant) -> Vec<u8> {
         self.send(
             Sent {
@@ -194,7 +119,7 @@ impl Session {
         )
     }
 
-    /// Nobody waits for the answer to this request any more.
+    /// Withdraws a request: its answer will be ignored.
     pub fn forget(&mut self, token: u32) {
         self.again.retain(|sent| sent.token != Some(token));
         for sent in self.sent.iter_mut().filter(|sent| sent.token == Some(token)) {
@@ -203,8 +128,7 @@ impl Session {
         }
     }
 
-    /// The packet of a question whether the other side is there, which closes the connection if it is the last word for
-    /// `delay_secs`.
+    /// The packet of a ping. The server closes the connection if no further one arrives within `delay_secs`.
     pub fn ping(&mut self, delay_secs: i32, now: Instant) -> Vec<u8> {
         let msg_id = self.next_msg_id(now);
         let ping = functions::PingDelayDisconnect {
@@ -214,13 +138,13 @@ impl Session {
         self.packet(msg_id, true, &ping.to_bytes(), now)
     }
 
-    /// A request that has to be sent again, if there is one. It waits as long as requests wait.
+    /// The packet of a request to send again. A flood wait holds it back like any request.
     pub fn poll_again(&mut self, now: Instant) -> Option<Vec<u8>> {
         let sent = self.again.pop_front()?;
         Some(self.send(sent, now))
     }
 
-    /// What the session itself has to say, if anything: acknowledgements, and questions for messages and salts.
+    /// The packet of a service message: acknowledgements, requests for lost messages and for salts.
     pub fn poll_service(&mut self, now: Instant) -> Option<Vec<u8>> {
         if !self.acks.is_empty() {
             let msg_ids = std::mem::take(&mut self.acks);
@@ -237,11 +161,11 @@ impl Session {
             let msg_id = self.next_msg_id(now);
             return Some(self.packet(msg_id, true, &body, now));
         }
-        // Only once the server has spoken: before that a wrong salt or clock would lose the question.
+        // Only after the first message of the server: before it, a wrong salt or clock would lose the request.
         let server_time = self.clock.read(now);
-        if self.clock.known && !self.salts_asked && !self.salts.suffice(server_time) {
-            self.salts_asked = true;
-            let body = functions::GetFutureSalts { num: SALTS }.to_bytes();
+        if self.clock.is_set() && !self.salts_requested && !self.salts.suffice(server_time) {
+            self.salts_requested = true;
+            let body = functions::GetFutureSalts { num: FUTURE_SALTS }.to_bytes();
             let sent = Sent {
                 token: None,
                 msg_id: 0,
@@ -253,10 +177,10 @@ impl Session {
         None
     }
 
-    /// Takes in a packet, and whatever a transport has added at its end.
+    /// Handles a packet. Padding that a transport has added at its end is ignored.
     ///
     /// # Errors
-    /// The session is over.
+    /// The session has ended.
     pub fn handle_packet(&mut self, mut packet: Vec<u8>, now: Instant) -> Result<Vec<Event>, SessionError> {
         let encrypted = packet.len().saturating_sub(field::ENVELOPE);
         packet.truncate(field::ENVELOPE + encrypted / 16 * 16);
@@ -276,9 +200,9 @@ impl Session {
         self.check_time(message.msg_id, now)?;
         let mut events = Vec::new();
         let msg_id = message.msg_id;
-        let large = self.take(&packet, &message, &mut events, now, Depth::Outer)?;
+        let large = self.handle_message(&packet, &message, &mut events, now, Depth::Outer)?;
         if !self.salts.know(salt) {
-            // It may have announced itself just now.
+            // Checked last: the packet itself may have announced its salt.
             return Err(SessionError::Salt);
         }
         if let Some((token, range)) = large {
@@ -288,8 +212,8 @@ impl Session {
         Ok(events)
     }
 
-    /// Takes a message. An answer that needs no copy is given back as its place.
-    fn take(
+    /// Handles a message. An uncompressed result outside of a container is returned as its place, so that it needs no copy.
+    fn handle_message(
         &mut self,
         bytes: &[u8],
         message: &Message,
@@ -303,13 +227,13 @@ impl Session {
         if message.sequence & 1 == 1 {
             self.acks.push(message.msg_id);
         }
-        if !self.is_new(message.msg_id) {
+        if !self.seen.insert(message.msg_id) {
             return Ok(None);
         }
-        self.take_body(bytes, message, events, now, depth)
+        self.handle_body(bytes, message, events, now, depth)
     }
 
-    fn take_body(
+    fn handle_body(
         &mut self,
         bytes: &[u8],
         message: &Message,
@@ -320,7 +244,7 @@ impl Session {
         let body = bytes.get(message.body.clone()).ok_or(SessionError::Malformed)?;
         match word(body, 0)? {
             id::RPC_RESULT => {
-                let token = self.answered(long(body, 4)?);
+                let token = self.take_sent(long(body, 4)?);
                 let Some(token) = token else { return Ok(None) };
                 let result = body.get(12..).unwrap_or_default();
                 match word(result, 0)? {
@@ -350,7 +274,7 @@ impl Session {
                 for _ in 0..count {
                     let inner = message_at(bytes, at, message.body.end)?;
                     at = inner.body.end;
-                    let large = self.take(bytes, &inner, events, now, Depth::Contained)?;
+                    let large = self.handle_message(bytes, &inner, events, now, Depth::Contained)?;
                     debug_assert!(large.is_none());
                 }
             }
@@ -361,15 +285,15 @@ impl Session {
                     body: 0..unpacked.len(),
                     ..*message
                 };
-                self.take_body(&unpacked, &inner, events, now, Depth::Unpacked)?;
+                self.handle_body(&unpacked, &inner, events, now, Depth::Unpacked)?;
             }
             id::GZIP_PACKED => return Err(SessionError::Malformed),
-            id => self.take_service(id, body, message.msg_id, events, now)?,
+            id => self.handle_service(id, body, message.msg_id, events, now)?,
         }
         Ok(None)
     }
 
-    fn take_service(
+    fn handle_service(
         &mut self,
         id: u32,
         body: &[u8],
@@ -381,16 +305,16 @@ impl Session {
             types::BadServerSalt::CONSTRUCTOR_ID => {
                 let bad: types::BadServerSalt = object(body)?;
                 self.salts.announce(bad.new_server_salt);
-                self.salts_asked = false;
+                self.salts_requested = false;
                 events.push(Event::Salts);
                 self.send_again(|sent| sent.msg_id == bad.bad_msg_id)?;
             }
             types::BadMsgNotification::CONSTRUCTOR_ID => {
                 let bad: types::BadMsgNotification = object(body)?;
                 match bad.error_code {
-                    // The number is too low, too high, too old: the next one follows the server's clock.
+                    // The message id is too low, too high or too old: the next one follows the server's clock.
                     16 | 17 | 20 => {
-                        self.set_clock(msg_id, now);
+                        self.clock.set(msg_id, now);
                         self.last_msg_id = 0;
                         self.send_again(|sent| sent.msg_id == bad.bad_msg_id)?;
                     }
@@ -401,7 +325,7 @@ impl Session {
                 let new: types::NewSessionCreated = object(body)?;
                 self.salts.announce(new.server_salt);
                 events.push(Event::Salts);
-                // What came before has been lost with the server's old idea of this session.
+                // Earlier requests were lost with the server's former state of this session.
                 self.send_again(|sent| sent.msg_id < new.first_msg_id)?;
             }
             types::FutureSalts::CONSTRUCTOR_ID => {
@@ -409,34 +333,34 @@ impl Session {
                 let salts =
                     types::FutureSalts::deserialize(&mut cursor).map_err(|_| SessionError::Malformed)?;
                 if self.sent.iter().any(|sent| sent.msg_id == salts.req_msg_id) {
-                    self.answered(salts.req_msg_id);
+                    self.take_sent(salts.req_msg_id);
                     self.salts.replace(&salts.salts.0, self.clock.read(now));
                     events.push(Event::Salts);
                 }
             }
             types::MsgDetailedInfo::CONSTRUCTOR_ID => {
-                self.announced(object::<types::MsgDetailedInfo>(body)?.answer_msg_id);
+                self.handle_announced(object::<types::MsgDetailedInfo>(body)?.answer_msg_id);
             }
             types::MsgNewDetailedInfo::CONSTRUCTOR_ID => {
-                self.announced(object::<types::MsgNewDetailedInfo>(body)?.answer_msg_id);
+                self.handle_announced(object::<types::MsgNewDetailedInfo>(body)?.answer_msg_id);
             }
-            // Acknowledgements, pongs, and news for which nobody has asked.
+            // Acknowledgements, pongs and updates.
             _ => {}
         }
         Ok(())
     }
 
-    /// A message that the server says it has sent.
-    fn announced(&mut self, msg_id: i64) {
-        if self.seen.contains(&msg_id) {
+    /// The server says that it has sent this message.
+    fn handle_announced(&mut self, msg_id: i64) {
+        if self.seen.contains(msg_id) {
             self.acks.push(msg_id);
         } else if self.missed.len() < SEEN {
             self.missed.push(msg_id);
         }
     }
 
-    /// Whose answer this is. It comes once.
-    fn answered(&mut self, msg_id: i64) -> Option<u32> {
+    /// Removes the request with this message id. Returns its token.
+    fn take_sent(&mut self, msg_id: i64) -> Option<u32> {
         let at = self.sent.iter().position(|sent| sent.msg_id == msg_id)?;
         self.sent.swap_remove(at).token
     }
@@ -461,7 +385,7 @@ impl Session {
     }
 
     fn packet(&mut self, msg_id: i64, wants_ack: bool, body: &[u8], now: Instant) -> Vec<u8> {
-        // Twice the number of those before it, and one more for those that are counted themselves.
+        // Twice the number of earlier messages that required an acknowledgement, plus one if this one does.
         let sequence = self.sequence.wrapping_mul(2) | i32::from(wants_ack);
         self.sequence = self.sequence.wrapping_add(i32::from(wants_ack));
         let mut packet = DequeBuffer::with_capacity(body.len() + 64, field::ENVELOPE);
@@ -481,88 +405,26 @@ impl Session {
         self.last_msg_id
     }
 
-    /// The first packet of a session sets the clock: its id is fresh, so nobody has such a packet from another time.
+    /// Checks the time in a message id. The first packet of a session sets the clock: the session id is new, so the packet cannot
+    /// be a recorded one.
     fn check_time(&mut self, msg_id: i64, now: Instant) -> Result<(), SessionError> {
-        if !self.clock.known {
-            self.set_clock(msg_id, now);
+        if !self.clock.is_set() {
+            self.clock.set(msg_id, now);
         }
         let age = self.clock.read(now) - (msg_id >> 32);
-        if msg_id <= 0 || !(-NEWEST..=OLDEST).contains(&age) {
+        if msg_id <= 0 || !(-MAX_FUTURE_SECS..=MAX_AGE_SECS).contains(&age) {
             return Err(SessionError::MessageId);
         }
         Ok(())
     }
-
-    fn set_clock(&mut self, msg_id: i64, now: Instant) {
-        self.clock = Clock {
-            at: now,
-            unix: msg_id >> 32,
-            known: true,
-        };
-    }
-
-    /// Whether this message has not been taken yet.
-    fn is_new(&mut self, msg_id: i64) -> bool {
-        if self.seen.contains(&msg_id) {
-            return false;
-        }
-        if self.seen.len() == SEEN {
-            // Older than all that are remembered: it may have been taken.
-            if self.seen.iter().all(|seen| *seen > msg_id) {
-                return false;
-            }
-            self.seen.pop_front();
-        }
-        self.seen.push_back(msg_id);
-        true
-    }
 }
 
-/// Where a message was found.
+/// The nesting of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     Outer,
     Contained,
     Unpacked,
-}
-
-/// The message whose number stands at `at`, and which ends before `end`.
-fn message_at(bytes: &[u8], at: usize, end: usize) -> Result<Message, SessionError> {
-    let len = word(bytes, at + 12)? as usize;
-    let start = at + 16;
-    let body_end = start.checked_add(len).filter(|body_end| *body_end <= end);
-    let body_end = body_end.ok_or(SessionError::Malformed)?;
-    if !len.is_multiple_of(4) {
-        return Err(SessionError::Malformed);
-    }
-    Ok(Message {
-        msg_id: long(bytes, at)?,
-        sequence: word(bytes, at + 8)?.cast_signed(),
-        body: start..body_end,
-    })
-}
-
-/// What `gzip_packed` contains.
-fn unpack(body: &[u8]) -> Result<Vec<u8>, SessionError> {
-    let packed = bytes_within(body, 4).and_then(|range| body.get(range));
-    packed.and_then(gzip::unpack).ok_or(SessionError::Malformed)
-}
-
-fn object<T: Deserializable>(body: &[u8]) -> Result<T, SessionError> {
-    let mut cursor = Cursor::from_slice(body.get(4..).unwrap_or_default());
-    T::deserialize(&mut cursor).map_err(|_| SessionError::Malformed)
-}
-
-fn word(bytes: &[u8], at: usize) -> Result<u32, SessionError> {
-    let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    word.map(|word| u32::from_le_bytes(*word))
-        .ok_or(SessionError::Malformed)
-}
-
-fn long(bytes: &[u8], at: usize) -> Result<i64, SessionError> {
-    let long = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    long.map(|long| i64::from_le_bytes(*long))
-        .ok_or(SessionError::Malformed)
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ fn an_interrupted_download_is_resumed() {
     cluster.faults(|faults| faults.rate = None);
     let said = fixture.run(&["get", "t.me/media/3", "-o", "film"], 0).stderr;
     let said = String::from_utf8_lossy(&said);
-    assert!(said.contains("goes on behind 1.0 MB"), "{said}");
+    assert!(said.contains("resuming after 1.0 MB"), "{said}");
     fixture.assert_is("film", &file(&cluster, 502));
     assert!(!part.exists() && !fixture.path("film.part.sums").exists());
 }

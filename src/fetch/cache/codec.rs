@@ -4,7 +4,7 @@
 //! media (u8), the media. The file: `mtfetch cache`, a zero, the version (u8), the account (i64), the number of entries (u32), each
 //! with its link, and behind all of it the SHA-256 of what stands before. What is not exactly so is not read at all.
 
-use super::{Entry, MAX_ENTRIES};
+use super::entry::{Entry, MAX_ENTRIES};
 use crate::link::Link;
 use crate::source::Media;
 use sha2::{Digest as _, Sha256};
@@ -63,7 +63,7 @@ pub(super) fn file(bytes: &[u8], account: i64) -> Option<Vec<(String, Entry)>> {
 }
 
 fn put_entry(bytes: &mut Vec<u8>, entry: &Entry) {
-    bytes.extend(entry.kept.to_be_bytes());
+    bytes.extend(entry.looked_up.to_be_bytes());
     bytes.push(entry.media.len() as u8);
     for media in &entry.media {
         bytes.extend(media.id.to_be_bytes());
@@ -109,10 +109,13 @@ impl<'a> Input<'a> {
     }
 
     fn entry(&mut self) -> Option<Entry> {
-        let kept = u32::from_be_bytes(self.array()?);
+        let looked_up = u32::from_be_bytes(self.array()?);
         let [count] = self.array()?;
         let media: Option<Vec<Media>> = (0..count).map(|_| self.media()).collect();
-        Some(Entry { kept, media: media? })
+        Some(Entry {
+            looked_up,
+            media: media?,
+        })
     }
 
     fn media(&mut self) -> Option<Media> {
@@ -137,7 +140,7 @@ mod tests {
 
     fn some() -> Entry {
         Entry {
-            kept: 1_800_000_000,
+            looked_up: 1_800_000_000,
             media: vec![memory_source::media(1, u64::MAX), memory_source::media(-2, 0)],
         }
     }

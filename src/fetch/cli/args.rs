@@ -1,4 +1,4 @@
-//! The command line: what each command takes.
+//! The command line: the options of each command.
 
 use crate::config::Proxy;
 use argh::FromArgs;
@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Media from Telegram, in order as it arrives
+/// Download media from Telegram, in order
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub(super) struct Args {
@@ -34,16 +34,16 @@ pub(super) struct LoginArgs {
     /// configuration in UCI format (/etc/config/mtfetch)
     #[argh(option, short = 'c')]
     pub(super) config: Option<PathBuf>,
-    /// file that keeps the account's keys
+    /// account file with the keys
     #[argh(option, arg_name = "file")]
     pub(super) account: Option<PathBuf>,
-    /// log in as a bot; its token from $MTFETCH_BOT_TOKEN, or asked for
+    /// log in as a bot; the token comes from $MTFETCH_BOT_TOKEN or a prompt
     #[argh(switch)]
     pub(super) bot: bool,
-    /// log in as a bot; its token from this file
+    /// log in as a bot; file with the token
     #[argh(option, arg_name = "file")]
     pub(super) bot_token_file: Option<PathBuf>,
-    /// proxy to go through, as tg://proxy?…; may be repeated
+    /// MTProto proxy to use, as tg://proxy?…; may be repeated
     #[argh(option, arg_name = "link")]
     pub(super) proxy: Vec<Proxy>,
     /// log more; may be repeated
@@ -51,17 +51,17 @@ pub(super) struct LoginArgs {
     pub(super) verbose: u8,
 }
 
-/// Log out, and forget the keys
+/// Log out and delete the keys
 #[derive(FromArgs, Debug, Default, PartialEq)]
 #[argh(subcommand, name = "logout", help_triggers("-h", "--help", "help"))]
 pub(super) struct LogoutArgs {
     /// configuration in UCI format (/etc/config/mtfetch)
     #[argh(option, short = 'c')]
     pub(super) config: Option<PathBuf>,
-    /// file that keeps the account's keys
+    /// account file with the keys
     #[argh(option, arg_name = "file")]
     pub(super) account: Option<PathBuf>,
-    /// proxy to go through, as tg://proxy?…; may be repeated
+    /// MTProto proxy to use, as tg://proxy?…; may be repeated
     #[argh(option, arg_name = "link")]
     pub(super) proxy: Vec<Proxy>,
     /// log more; may be repeated
@@ -69,29 +69,29 @@ pub(super) struct LogoutArgs {
     pub(super) verbose: u8,
 }
 
-/// Fetch the media of messages into files
+/// Download the media of messages into files
 #[derive(FromArgs, Debug, Default, PartialEq)]
 #[argh(subcommand, name = "get", help_triggers("-h", "--help", "help"))]
 pub(super) struct GetArgs {
     /// links of messages (t.me/NAME/NUMBER)
     #[argh(positional, arg_name = "link")]
     pub(super) links: Vec<String>,
-    /// file or folder to write to, - for stdout; without it, the medium's own name
+    /// file or folder to write to, - for stdout (default: the medium's file name)
     #[argh(option, short = 'o', arg_name = "file")]
     pub(super) output: Option<PathBuf>,
-    /// say nothing but mistakes
+    /// print errors only
     #[argh(switch, short = 'q')]
     pub(super) quiet: bool,
     /// configuration in UCI format (/etc/config/mtfetch)
     #[argh(option, short = 'c')]
     pub(super) config: Option<PathBuf>,
-    /// file that keeps the account's keys
+    /// account file with the keys
     #[argh(option, arg_name = "file")]
     pub(super) account: Option<PathBuf>,
-    /// connections to the file's data centre: 2, at most 4, or up to 8 if you insist
+    /// connections to the file's data centre, 1 to 8 (2); more than 4 is unusual
     #[argh(option, arg_name = "number")]
     pub(super) connections: Option<u32>,
-    /// proxy to go through, as tg://proxy?…; may be repeated
+    /// MTProto proxy to use, as tg://proxy?…; may be repeated
     #[argh(option, arg_name = "link")]
     pub(super) proxy: Vec<Proxy>,
     /// log more; may be repeated
@@ -106,28 +106,28 @@ pub(super) struct ServeArgs {
     /// address to listen on (127.0.0.1:8099); may be repeated
     #[argh(option, arg_name = "address")]
     pub(super) listen: Vec<SocketAddr>,
-    /// file with the token that URLs need
+    /// file with the token that URLs must carry
     #[argh(option, arg_name = "file")]
     pub(super) token_file: Option<PathBuf>,
-    /// where metadata is kept: a file, or redis://HOST
+    /// metadata cache: a file, or redis://HOST
     #[argh(option, arg_name = "place")]
     pub(super) cache: Option<String>,
     /// configuration in UCI format (/etc/config/mtfetch)
     #[argh(option, short = 'c')]
     pub(super) config: Option<PathBuf>,
-    /// file that keeps the account's keys
+    /// account file with the keys
     #[argh(option, arg_name = "file")]
     pub(super) account: Option<PathBuf>,
-    /// connections to a file's data centre: 2, at most 4, or up to 8 if you insist
+    /// connections to a file's data centre, 1 to 8 (2); more than 4 is unusual
     #[argh(option, arg_name = "number")]
     pub(super) connections: Option<u32>,
-    /// proxy to go through, as tg://proxy?…; may be repeated
+    /// MTProto proxy to use, as tg://proxy?…; may be repeated
     #[argh(option, arg_name = "link")]
     pub(super) proxy: Vec<Proxy>,
-    /// become this user once the ports are bound
+    /// user to change to after the ports are bound
     #[argh(option, arg_name = "name")]
     pub(super) user: Option<String>,
-    /// log to the system's log instead of stderr
+    /// log to syslog instead of stderr
     #[argh(switch)]
     pub(super) syslog: bool,
     /// log more; may be repeated
@@ -135,7 +135,7 @@ pub(super) struct ServeArgs {
     pub(super) verbose: u8,
 }
 
-/// Check the configuration and name every mistake
+/// Check the configuration and print every error
 #[derive(FromArgs, Debug, Default, PartialEq)]
 #[argh(subcommand, name = "check", help_triggers("-h", "--help", "help"))]
 pub(super) struct CheckArgs {
@@ -144,21 +144,22 @@ pub(super) struct CheckArgs {
     pub(super) config: Option<PathBuf>,
 }
 
-/// A command line that leads to no command: its text, and whether it is an answer.
+/// A command line without a command to run.
 #[derive(Debug)]
-pub(super) struct Stop {
-    pub(super) text: String,
-    pub(super) good: bool,
+pub(super) enum NoCommand {
+    /// The help text that was asked for.
+    Help(String),
+    /// What is wrong.
+    Wrong(String),
 }
 
-pub(super) fn parse(arguments: Vec<OsString>) -> Result<Args, Stop> {
-    let wrong = |text: String| Stop { text, good: false };
+pub(super) fn parse(arguments: Vec<OsString>) -> Result<Args, NoCommand> {
     let mut words = Vec::new();
     let mut ended = false;
     for argument in arguments {
         let text = argument
             .into_string()
-            .map_err(|raw| wrong(format!("no UTF-8: {}", raw.to_string_lossy())))?;
+            .map_err(|raw| NoCommand::Wrong(format!("not UTF-8: {}", raw.to_string_lossy())))?;
         ended |= text == "--";
         if ended {
             words.push(text);
@@ -167,16 +168,13 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Args, Stop> {
         }
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    Args::from_args(&["mtfetch"], &words).map_err(|stop| match stop.status {
-        Ok(()) => Stop {
-            text: stop.output,
-            good: true,
-        },
-        Err(()) => wrong(format!("{} (mtfetch --help explains)", stop.output.trim_end())),
+    Args::from_args(&["mtfetch"], &words).map_err(|exit| match exit.status {
+        Ok(()) => NoCommand::Help(exit.output),
+        Err(()) => NoCommand::Wrong(format!("{} (mtfetch --help explains)", exit.output.trim_end())),
     })
 }
 
-/// Two ways of writing that everyone's fingers know and the parser does not: `-vv`, and `--option=value`.
+/// Expands two common forms that the parser does not know: `-vv` and `--option=value`.
 fn usual_forms(text: String) -> Vec<String> {
     let flags = text.strip_prefix('-').unwrap_or_default();
     if flags.len() > 1 && flags.bytes().all(|b| b == b'v') {

@@ -1,16 +1,16 @@
-//! `mtfetch get`: links into files, with a line that tells how far it is.
+//! `mtfetch get`: links into files, with a progress line.
 
 use super::args::GetArgs;
-use super::{DISK, FAILED, NO_FORWARDS, NOT_FOUND, NOT_LOGGED_IN, WAIT, WRONG, complain};
+use super::exit::{USAGE, code, complain};
 use crate::link::Link;
-use crate::output::{self, SaveError, Target, Watch};
+use crate::output::{self, SaveError, SaveEvents, Target};
 use crate::progress::{Progress, amount};
-use crate::source::{FetchError, Media, Source};
+use crate::source::{Media, Source};
 use mtrelay_core::sys::clock;
 use rustix::termios;
 use std::io::{self, Write as _};
 
-/// Reads the links; nothing is fetched while one is wrong.
+/// Parses the links. One wrong link is an error before anything is downloaded.
 pub(super) fn links(args: &GetArgs) -> Result<Vec<Link>, u8> {
     let mut links = Vec::new();
     let mut code = 0;
@@ -19,18 +19,18 @@ pub(super) fn links(args: &GetArgs) -> Result<Vec<Link>, u8> {
             Ok(link) => links.push(link),
             Err(error) => {
                 complain(format_args!("{error}"));
-                code = WRONG;
+                code = USAGE;
             }
         }
     }
     if args.links.is_empty() {
         complain("no link (mtfetch get t.me/NAME/NUMBER)");
-        code = WRONG;
+        code = USAGE;
     }
     if code == 0 { Ok(links) } else { Err(code) }
 }
 
-/// Fetches one after the other; the first failure ends it.
+/// Downloads one link after the other, up to the first failure.
 pub(super) async fn run<S: Source>(source: &S, links: &[Link], args: &GetArgs) -> u8 {
     let mut meter = Meter::new(args.quiet);
     for link in links {
@@ -53,18 +53,7 @@ async fn one<S: Source>(source: &S, link: &Link, args: &GetArgs, meter: &mut Met
     Ok(())
 }
 
-pub(super) fn code(error: &SaveError) -> u8 {
-    match error {
-        SaveError::Fetch(FetchError::NotFound(_)) => NOT_FOUND,
-        SaveError::Fetch(FetchError::NoForwards) => NO_FORWARDS,
-        SaveError::Fetch(FetchError::LoggedOut) => NOT_LOGGED_IN,
-        SaveError::Fetch(FetchError::Wait(_)) => WAIT,
-        SaveError::Disk(..) | SaveError::NoRoom(..) => DISK,
-        SaveError::Fetch(_) | SaveError::Busy(_) | SaveError::Exists(_) => FAILED,
-    }
-}
-
-/// Tells how far it is: on a terminal one line that changes, elsewhere a line for each file at its end.
+/// The progress display: on a terminal one line that is updated, elsewhere one line per finished file.
 struct Meter {
     quiet: bool,
     on_terminal: bool,
@@ -87,7 +76,7 @@ impl Meter {
         let columns = if columns == 0 { 80 } else { columns };
         if let Some(progress) = &self.progress {
             let line = progress.line(columns.into(), clock::now());
-            // If stderr is closed, nobody wants to know.
+            // If stderr is closed, resumed_at is no display.
             let _ = write!(io::stderr(), "\r{line}\x1b[K");
             self.shown = true;
         }
@@ -100,26 +89,31 @@ impl Meter {
     }
 }
 
-/// A name that changes nothing on the terminal but its own letters.
+/// A name without control characters, which would change the terminal.
 fn shown(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_control() { '_' } else { c })
         .collect()
 }
 
-impl Watch for Meter {
-    fn begin(&mut self, media: &Media, target: &Target, there: u64) {
+impl SaveEvents for Meter {
+    fn begin(&mut self, media: &Media, target: &Target, resumed_at: u64) {
         let name = match target {
             Target::File(path) | Target::Device(path) => {
                 path.file_name().unwrap_or_default().to_string_lossy()
             }
             Target::Stdout => (&*media.name).into(),
         };
-        if there > 0 && !self.quiet {
+        if resumed_at > 0 && !self.quiet {
             self.clear();
-            let _ = writeln!(io::stderr(), "{}: goes on behind {}", shown(&name), amount(there));
+            let _ = writeln!(
+                io::stderr(),
+                "{}: resuming after {}",
+                shown(&name),
+                amount(resumed_at)
+            );
         }
-        self.progress = Some(Progress::new(&shown(&name), media.size, there, clock::now()));
+        self.progress = Some(Progress::new(&shown(&name), media.size, resumed_at, clock::now()));
         if self.on_terminal {
             self.show();
         }

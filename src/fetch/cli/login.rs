@@ -1,11 +1,10 @@
-//! The account: opened for whoever needs it, logged in and out at the terminal.
+//! Opens the configured account, and logs it in and out at the terminal.
 
 use super::args::LoginArgs;
+use super::exit::{FAILED, USAGE, complain, fetch_code, print};
 use super::prompt::{Echo, ask};
-use super::{FAILED, WRONG, answer, complain, get};
 use crate::account::Login;
 use crate::config::{Config, Proxy};
-use crate::output::SaveError;
 use crate::route::Route;
 use crate::rsa::PublicKey;
 use crate::source::FetchError;
@@ -16,7 +15,7 @@ use smol::LocalExecutor;
 use std::net::ToSocketAddrs as _;
 use std::rc::Rc;
 
-/// Does something with Telegram and the configured account.
+/// Runs `work` with the configured account.
 pub(super) async fn with<T>(config: &Config, work: impl AsyncFnOnce(Rc<Telegram>) -> T) -> Result<T, u8> {
     let executor = Rc::new(LocalExecutor::new());
     let telegram = Rc::new(open(config, executor.clone()).await?);
@@ -28,7 +27,7 @@ async fn open(config: &Config, executor: Rc<LocalExecutor<'static>>) -> Result<T
         complain(
             "api_id and api_hash are missing: get your own at https://my.telegram.org (option api_id, option api_hash)",
         );
-        return Err(WRONG);
+        return Err(USAGE);
     };
     let store = Store::new(&config.account);
     let options = TelegramOptions {
@@ -64,7 +63,7 @@ pub(super) async fn log_in(config: &Config, args: &LoginArgs) -> Result<u8, u8> 
             person(&telegram).await
         };
         match done {
-            Ok(account) => answer(&format!("{} is logged in\n", shown(&account))),
+            Ok(account) => print(&format!("{} is logged in\n", shown(&account))),
             Err(code) => code,
         }
     })
@@ -75,16 +74,16 @@ pub(super) async fn log_in(config: &Config, args: &LoginArgs) -> Result<u8, u8> 
 pub(super) async fn log_out(config: &Config) -> Result<u8, u8> {
     with(config, async |telegram| {
         let Some(account) = telegram.account() else {
-            complain("nobody is logged in");
+            complain("no account is logged in");
             return FAILED;
         };
         match telegram.logout().await {
-            Ok(()) => answer(&format!("{} is logged out\n", shown(&account))),
+            Ok(()) => print(&format!("{} is logged out\n", shown(&account))),
             Err(error) => {
                 complain(format_args!(
-                    "the keys are gone, but Telegram was not told: {error}"
+                    "the keys are deleted, but Telegram did not confirm the logout: {error}"
                 ));
-                code(&error)
+                fetch_code(&error)
             }
         }
     })
@@ -95,30 +94,33 @@ async fn bot(telegram: &Telegram, args: &LoginArgs) -> Result<Account, u8> {
     let token = if let Some(file) = &args.bot_token_file {
         std::fs::read_to_string(file).map_err(|error| {
             complain(format_args!("{}: {error}", file.display()));
-            WRONG
+            USAGE
         })?
     } else if let Ok(token) = std::env::var("MTFETCH_BOT_TOKEN") {
         token
     } else {
-        question("The bot's token", Echo::Off).await?
+        prompt("Bot token", Echo::Off).await?
     };
     telegram
         .login_bot(token.trim())
         .await
-        .map_err(|error| told(&error))
+        .map_err(|error| report(&error))
 }
 
-/// So often a code or a password may be mistyped.
-const TRIES: usize = 3;
+/// Attempts to type a code or a password.
+const MAX_ATTEMPTS: usize = 3;
 
 async fn person(telegram: &Telegram) -> Result<Account, u8> {
-    let phone = question("Phone number, with the country's code", Echo::On).await?;
-    let sent = telegram.send_code(&phone).await.map_err(|error| told(&error))?;
-    let asked = format!("The code that comes {}", sent.by);
+    let phone = prompt("Phone number with country code", Echo::On).await?;
+    let sent = telegram.send_code(&phone).await.map_err(|error| report(&error))?;
+    let text = format!("Login code (sent {})", sent.by);
     let mut login = Err(FAILED);
-    for _ in 0..TRIES {
-        let code = question(&asked, Echo::On).await?;
-        login = telegram.sign_in(&sent, &code).await.map_err(|error| told(&error));
+    for _ in 0..MAX_ATTEMPTS {
+        let code = prompt(&text, Echo::On).await?;
+        login = telegram
+            .sign_in(&sent, &code)
+            .await
+            .map_err(|error| report(&error));
         if login.is_ok() {
             break;
         }
@@ -128,14 +130,14 @@ async fn person(telegram: &Telegram) -> Result<Account, u8> {
         Login::Password { hint } if hint.is_empty() => String::new(),
         Login::Password { hint } => format!(" ({})", hint.replace(char::is_control, "_")),
     };
-    let asked = format!("The password of the account{hint}");
+    let text = format!("Password of the account{hint}");
     let mut account = Err(FAILED);
-    for _ in 0..TRIES {
-        let password = question(&asked, Echo::Off).await?;
+    for _ in 0..MAX_ATTEMPTS {
+        let password = prompt(&text, Echo::Off).await?;
         account = telegram
             .check_password(&password)
             .await
-            .map_err(|error| told(&error));
+            .map_err(|error| report(&error));
         if account.is_ok() {
             break;
         }
@@ -143,7 +145,7 @@ async fn person(telegram: &Telegram) -> Result<Account, u8> {
     account
 }
 
-async fn question(text: &str, echo: Echo) -> Result<String, u8> {
+async fn prompt(text: &str, echo: Echo) -> Result<String, u8> {
     ask(text, echo).await.map_err(|error| {
         complain(error);
         FAILED
@@ -158,16 +160,12 @@ fn shown(account: &Account) -> String {
     )
 }
 
-fn told(error: &FetchError) -> u8 {
+fn report(error: &FetchError) -> u8 {
     complain(error);
-    code(error)
+    fetch_code(error)
 }
 
-fn code(error: &FetchError) -> u8 {
-    get::code(&SaveError::Fetch(error.clone()))
-}
-
-/// Where the data centres are, or the proxies that lead to them.
+/// The configured proxies, or the direct route if there are none.
 async fn routes(config: &Config) -> Result<Vec<Route>, u8> {
     let mut routes = Vec::new();
     for proxy in &config.proxies {
@@ -175,11 +173,11 @@ async fn routes(config: &Config) -> Result<Vec<Route>, u8> {
         let place = (server.host.clone(), server.port);
         match smol::unblock(move || place.to_socket_addrs().map(Vec::from_iter)).await {
             Ok(addresses) => routes.push(Route::Proxy(addresses, secret)),
-            Err(error) => complain(format_args!("the proxy {server}: {error}")),
+            Err(error) => complain(format_args!("proxy {server}: {error}")),
         }
     }
     if routes.is_empty() && !config.proxies.is_empty() {
-        // Not the direct way instead: who names a proxy wants it.
+        // No fallback to the direct route: the owner may have configured a proxy to hide the traffic.
         return Err(FAILED);
     }
     if routes.is_empty() {
@@ -194,15 +192,15 @@ fn keys(config: &Config) -> Result<Vec<PublicKey>, u8> {
     };
     let text = std::fs::read_to_string(file).map_err(|error| {
         complain(format_args!("{}: {error}", file.display()));
-        WRONG
+        USAGE
     })?;
     PublicKey::from_pem(&text)
         .filter(|keys| !keys.is_empty())
         .ok_or_else(|| {
             complain(format_args!(
-                "{}: no RSA public key of 2048 bits in PEM",
+                "{}: not a PEM file with RSA public keys of 2048 bits",
                 file.display()
             ));
-            WRONG
+            USAGE
         })
 }

@@ -1,34 +1,34 @@
-//! Questions at the terminal, and answers that nobody sees.
+//! Prompts at the terminal, with or without echo.
 //!
-//! Without a terminal the answers are the lines of the standard input, so that a script can give them.
+//! Without a terminal the input is read from stdin line by line, so that a script can give it.
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use std::io::{self, ErrorKind, Write as _};
 
-/// An answer longer than this is none.
+/// Upper bound of an input line in bytes.
 const MAX_LEN: usize = 4096;
 
-/// Whether what is typed can be seen.
+/// Whether typed characters are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Echo {
     On,
     Off,
 }
 
-/// The terminal as it was.
+/// Restores the terminal's echo when dropped.
 struct Hidden(Termios);
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // If the terminal is gone, it needs nothing more.
+        // Fails only if the terminal is gone.
         let _ = termios::tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
     }
 }
 
-/// Asks, and waits for a line. Dropping it makes the terminal what it was.
+/// Shows a prompt and waits for a line. Dropping the future restores the terminal.
 ///
 /// # Errors
-/// When there is nobody to answer.
+/// The input has ended, or the line is empty.
 pub(super) async fn ask(question: &str, echo: Echo) -> io::Result<String> {
     let is_terminal = termios::isatty(io::stdin());
     if is_terminal {
@@ -43,14 +43,14 @@ pub(super) async fn ask(question: &str, echo: Echo) -> io::Result<String> {
     };
     let line = smol::unblock(read_line).await;
     if hidden.is_some() {
-        // The end of the line was not seen either.
+        // The line break was not echoed either.
         writeln!(io::stderr())?;
     }
     let line = line?.trim().to_owned();
     if line.is_empty() {
         return Err(io::Error::new(
             ErrorKind::UnexpectedEof,
-            format!("{question}: no answer"),
+            format!("{question}: no input"),
         ));
     }
     Ok(line)
@@ -64,7 +64,7 @@ fn hide() -> io::Result<Hidden> {
     Ok(Hidden(before))
 }
 
-/// Byte by byte: what stands behind the line is the next answer, or not ours.
+/// Reads a line byte by byte, so that the bytes behind it stay for the next prompt.
 fn read_line() -> io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
@@ -77,5 +77,5 @@ fn read_line() -> io::Result<String> {
             Err(error) => return Err(error.into()),
         }
     }
-    String::from_utf8(line).map_err(|_| io::Error::new(ErrorKind::InvalidData, "the answer is no text"))
+    String::from_utf8(line).map_err(|_| io::Error::new(ErrorKind::InvalidData, "the input is not UTF-8"))
 }

@@ -1,10 +1,11 @@
-//! `mtfetch serve`: listeners first, then whatever players ask for.
+//! `mtfetch serve`: binds the listeners, then serves players.
 
 use super::args::ServeArgs;
-use super::{FAILED, WRONG, complain};
+use super::exit::{FAILED, USAGE, complain};
 use crate::cache::{Cache, CacheOptions};
 use crate::config::{Config, Place, place, shown_address, token};
 use crate::http::{self, Gateway, Settings};
+use crate::random_word::random_word;
 use crate::source::Source;
 use mtrelay_core::reactor::Async;
 use mtrelay_core::sys::process::{Rights, become_user};
@@ -13,7 +14,7 @@ use smol::future;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
-/// What the command line says of the configuration's.
+/// Applies the options of the command line to the configuration.
 pub(super) fn adapt(config: &mut Config, args: &ServeArgs) -> Result<(), u8> {
     if !args.listen.is_empty() {
         config.listen.clone_from(&args.listen);
@@ -21,37 +22,34 @@ pub(super) fn adapt(config: &mut Config, args: &ServeArgs) -> Result<(), u8> {
     if let Some(file) = &args.token_file {
         let text = std::fs::read_to_string(file).map_err(|error| {
             complain(format_args!("{}: {error}", file.display()));
-            WRONG
+            USAGE
         })?;
         let read = token(text.trim()).map_err(|wrong| {
-            complain(format_args!("{}: what stands there {wrong}", file.display()));
-            WRONG
+            complain(format_args!("{}: the token {wrong}", file.display()));
+            USAGE
         })?;
         config.token = Some(read);
     }
     if let Some(text) = &args.cache {
         let read = place(text).map_err(|wrong| {
             complain(format_args!("--cache {wrong}"));
-            WRONG
+            USAGE
         })?;
         match read {
             Place::File(path) => config.cache = Some(path),
             Place::Redis(server) => config.redis = Some(server),
         }
     }
-    // Whoever can be reached from elsewhere is not open to everybody there.
+    // A listener that other devices can reach always needs a token.
     if config.token.is_none() && !config.is_private() {
-        let word = http::random_word().map_err(|error| {
-            complain(format_args!("no random bytes: {error}"));
-            FAILED
-        })?;
-        log::warn!("no token is configured; until the next start it is {word}");
+        let word = random_word();
+        log::warn!("no token is configured; the token until the next start is {word}");
         config.token = Some(word);
     }
     Ok(())
 }
 
-/// Binds all listeners, and gives up what only that needed.
+/// Binds all listeners, then drops the rights that only this needed.
 pub(super) fn bind(config: &Config, user: Option<&str>) -> Result<Vec<TcpListener>, u8> {
     let mut listeners = Vec::new();
     for &address in &config.listen {
@@ -81,7 +79,7 @@ pub(super) fn cache(config: &Config, account: i64) -> Rc<Cache> {
     }))
 }
 
-/// Serves for ever.
+/// Serves until the future is dropped.
 pub(super) async fn run<S: Source>(
     source: Rc<S>,
     config: &Config,
@@ -116,7 +114,7 @@ pub(super) async fn run<S: Source>(
     };
     let gateway = Gateway::new(source, cache.clone(), settings);
     let listeners = watched.into_iter().map(|(_, listener)| listener).collect();
-    // Without a file the writer has nothing to do, for ever.
+    // Without a cache file the writer returns at once.
     let writing = async {
         cache.write_changes().await;
         future::pending::<()>().await;

@@ -1,13 +1,14 @@
 //! How command lines are read, and what is made of failures.
 
-use super::args::{CheckArgs, GetArgs, LoginArgs, ServeArgs};
+use super::args::{CheckArgs, GetArgs, LoginArgs, NoCommand, ServeArgs};
 use super::*;
 use crate::output::SaveError;
 use crate::source::FetchError;
 use std::time::Duration;
 
 fn read(words: &[&str]) -> Result<Command, String> {
-    let args = args::parse(words.iter().map(Into::into).collect()).map_err(|stop| stop.text)?;
+    let args = args::parse(words.iter().map(Into::into).collect());
+    let args = args.map_err(|error| format!("{error:?}"))?;
     args.command.ok_or_else(|| String::from("no command"))
 }
 
@@ -71,11 +72,14 @@ fn wrong_lines_are_told_apart_from_questions() {
         &["get", "--proxy", "a", "b"],
     ] {
         let stop = args::parse(words.iter().map(Into::into).collect()).unwrap_err();
-        assert!(!stop.good, "{words:?}");
+        assert!(matches!(stop, NoCommand::Wrong(_)), "{words:?}");
     }
     for words in [&["--help"][..], &["get", "-h"], &["help"], &["login", "--help"]] {
         let stop = args::parse(words.iter().map(Into::into).collect()).unwrap_err();
-        assert!(stop.good && stop.text.contains("mtfetch"), "{words:?}");
+        assert!(
+            matches!(stop, NoCommand::Help(text) if text.contains("mtfetch")),
+            "{words:?}"
+        );
     }
 }
 
@@ -88,8 +92,8 @@ fn links_are_read_before_anything_is_fetched() {
         })
     };
     assert_eq!(links(&["t.me/news/1", "t.me/c/2/3"]).unwrap().len(), 2);
-    assert_eq!(links(&["t.me/news/1", "example.org"]), Err(WRONG));
-    assert_eq!(links(&[]), Err(WRONG));
+    assert_eq!(links(&["t.me/news/1", "example.org"]), Err(USAGE));
+    assert_eq!(links(&[]), Err(USAGE));
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn each_failure_has_its_code() {
         (SaveError::Busy("a".into()), 1),
         (SaveError::Exists("a".into()), 1),
     ] {
-        assert_eq!(get::code(&error), code, "{error}");
+        assert_eq!(exit::code(&error), code, "{error}");
     }
 }
 

@@ -1,12 +1,12 @@
-//! A client's connection: requests one after the other, and bytes to it for as long as it is there.
+//! A client's connection: requests in, responses out, until one side closes.
 //!
-//! While an answer is on its way, what the client sends is read ahead, at most one head's length: that is how its leaving is
-//! noticed before anything is written. One that only closes its own side (RFC 9112 §9.6) may still be reading: it is
-//! served as long as bytes come without a pause of [`Times::half_closed`].
+//! During a response the client's next bytes are read ahead, up to the length of one head: so a client that leaves is noticed
+//! before anything is written. A client that has closed only its own side (RFC 9112 §9.6) may still read: it is served as long
+//! as bytes come without a pause of [`Timeouts::half_closed`].
 
-use super::Times;
 use super::request::{self, HEAD_MAX, Parsed, Request};
 use super::response::Refusal;
+use super::settings::Timeouts;
 use mtrelay_core::reactor::{Async, Timer};
 use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,20 +14,22 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// How much of what follows a refused request is read, so that closing does not reset the connection before the answer was read.
-const LINGER_MAX: usize = 64 * 1024;
+/// Bytes behind a refused request that are read and dropped, so that closing does not reset the connection before the client has
+/// read the response.
+const MAX_LINGER_LEN: usize = 64 * 1024;
+/// Limit for reading them.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// A connection, and what was read of it ahead.
+/// A connection, and the bytes that were read ahead.
 pub(super) struct Peer<'a> {
     stream: &'a Async<TcpStream>,
-    times: &'a Times,
+    timeouts: &'a Timeouts,
     ahead: Vec<u8>,
-    /// The client will send nothing more.
+    /// The client has sent FIN.
     finished: bool,
 }
 
-/// What a connection brings next.
+/// What the connection brings next.
 pub(super) enum Next {
     Request(Request),
     Bad(Refusal),
@@ -35,19 +37,20 @@ pub(super) enum Next {
 }
 
 impl<'a> Peer<'a> {
-    pub(super) fn new(stream: &'a Async<TcpStream>, times: &'a Times) -> Peer<'a> {
+    pub(super) fn new(stream: &'a Async<TcpStream>, timeouts: &'a Timeouts) -> Peer<'a> {
         Peer {
             stream,
-            times,
+            timeouts,
             ahead: Vec::new(),
             finished: false,
         }
     }
 
-    /// The next request. One that is slow to begin ends the connection, one that is slow to end is refused.
+    /// The next request. After [`Timeouts::idle`] without one the connection ends; a head that takes longer than
+    /// [`Timeouts::head`] is refused.
     pub(super) async fn next(&mut self) -> io::Result<Next> {
         if self.ahead.is_empty() && !self.finished {
-            let idle = self.times.idle;
+            let idle = self.timeouts.idle;
             let began = async { self.fill().await.map(|()| true) };
             let quiet = async {
                 Timer::after(idle).await;
@@ -57,7 +60,7 @@ impl<'a> Peer<'a> {
                 return Ok(Next::End);
             }
         }
-        let deadline = self.times.head;
+        let deadline = self.timeouts.head;
         let whole = async {
             loop {
                 match request::parse(&self.ahead) {
@@ -68,7 +71,7 @@ impl<'a> Peer<'a> {
                     Parsed::Bad(refusal) => return Ok(Next::Bad(refusal)),
                     Parsed::Partial if !self.finished => self.fill().await?,
                     Parsed::Partial if self.ahead.is_empty() => return Ok(Next::End),
-                    Parsed::Partial => return Ok(Next::Bad(Refusal::new(400, "half a request"))),
+                    Parsed::Partial => return Ok(Next::Bad(Refusal::new(400, "the request is incomplete"))),
                 }
             }
         };
@@ -79,7 +82,7 @@ impl<'a> Peer<'a> {
         future::or(whole, late).await
     }
 
-    /// Reads on, into a buffer with room.
+    /// Reads ahead. The buffer must have room.
     async fn fill(&mut self) -> io::Result<()> {
         let mut piece = [0; 1024];
         let room = piece.len().min(HEAD_MAX - self.ahead.len());
@@ -91,30 +94,30 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
-    /// Waits for something, as long as the client is there.
+    /// Waits for `work` until the client leaves.
     pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
         let done = async { Ok(work.await) };
         future::or(done, async { Err(self.leaving().await) }).await
     }
 
-    /// How the client left.
+    /// Waits until the client leaves. Returns the error of its end.
     async fn leaving(&mut self) -> io::Error {
         while !self.finished {
             if self.ahead.len() >= HEAD_MAX {
-                // More requests than we hold: whether it is there is found out by writing.
+                // The buffer is full of further requests: only a write can tell whether the client is there.
                 std::future::pending::<()>().await;
             }
             if let Err(error) = self.fill().await {
                 return error;
             }
         }
-        Timer::after(self.times.half_closed).await;
+        Timer::after(self.timeouts.half_closed).await;
         ErrorKind::BrokenPipe.into()
     }
 
-    /// Writes all of it. A client that takes nothing for too long is gone.
+    /// Writes all bytes. A client that takes none for [`Timeouts::stall`] counts as gone.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let stall = self.times.stall;
+        let stall = self.timeouts.stall;
         let mut stream = self.stream;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -131,7 +134,7 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
-    /// Closes it, and gives the client time to read what was answered.
+    /// Closes the connection in a way that lets the client read the response.
     pub(super) async fn close(self) {
         let mut stream = self.stream;
         if self.finished || stream.get_ref().shutdown(std::net::Shutdown::Write).is_err() {
@@ -139,7 +142,7 @@ impl<'a> Peer<'a> {
         }
         let read = async {
             let mut piece = [0; 1024];
-            let mut left = LINGER_MAX;
+            let mut left = MAX_LINGER_LEN;
             while let Ok(n @ 1..) = stream.read(&mut piece).await {
                 left = left.saturating_sub(n);
                 if left == 0 {

@@ -1,59 +1,59 @@
-//! The `Range` header: which parts of a medium are asked for.
+//! The `Range` header: which parts of a medium are requested.
 //!
-//! Read first: RFC 9110 §14. A header that is not understood is no header, so the whole is answered; one that is understood and lies
-//! wholly outside is 416. Parts that touch or overlap become one (§14.2), and more than [`MAX_PARTS`] that do not are answered
-//! with the whole: nobody who plays or resumes asks for them.
+//! Read first: RFC 9110 §14. A header that cannot be parsed is ignored, so the whole medium is sent; ranges wholly outside the
+//! medium give 416. Ranges that touch or overlap are merged (§14.2). A request for more than [`MAX_PARTS`] separate ranges gets
+//! the whole medium: no player and no resumed download sends one.
 
 use std::ops::Range;
 
-/// So many parts in one answer: each costs a head, and opens the medium anew.
+/// Upper bound of ranges in one response: each costs a part head, and opens the medium again.
 pub(super) const MAX_PARTS: usize = 16;
 
-/// What a header asks for.
+/// The bytes that a header selects.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// Nothing in particular.
+pub(super) enum Selection {
+    /// The whole medium.
     Whole,
-    /// Parts that lie within the size, none empty, in the order asked for.
+    /// Ranges within the medium, none empty, in the requested order.
     Parts(Vec<Range<u64>>),
-    /// Only what is not there.
+    /// Only bytes beyond the end.
     Nothing,
 }
 
-/// Reads a header against a medium's size.
-pub(super) fn read(header: &str, size: u64) -> Asked {
+/// Parses a header for a medium of this size.
+pub(super) fn read(header: &str, size: u64) -> Selection {
     let Some((unit, list)) = header.split_once('=') else {
-        return Asked::Whole;
+        return Selection::Whole;
     };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return Asked::Whole;
+        return Selection::Whole;
     }
     let mut parts = Vec::new();
     let mut any = false;
     for spec in list.split(',').map(|spec| spec.trim_matches([' ', '\t'])) {
-        // A list may have empty places (§5.6.1.2).
+        // A list may have empty elements (§5.6.1.2).
         if spec.is_empty() {
             continue;
         }
         any = true;
         match part(spec, size) {
-            None => return Asked::Whole,
+            None => return Selection::Whole,
             Some(part) if part.is_empty() => {}
             Some(part) => parts.push(part),
         }
     }
     if !any {
-        return Asked::Whole;
+        return Selection::Whole;
     }
     let parts = joined(parts);
     match parts.len() {
-        0 => Asked::Nothing,
-        n if n > MAX_PARTS => Asked::Whole,
-        _ => Asked::Parts(parts),
+        0 => Selection::Nothing,
+        n if n > MAX_PARTS => Selection::Whole,
+        _ => Selection::Parts(parts),
     }
 }
 
-/// `first-last`, `first-` or `-length`; empty if it lies outside.
+/// Parses `first-last`, `first-` or `-length`. The range is empty if it lies outside the medium.
 fn part(spec: &str, size: u64) -> Option<Range<u64>> {
     let (first, last) = spec.split_once('-')?;
     if first.is_empty() {
@@ -73,12 +73,12 @@ fn part(spec: &str, size: u64) -> Option<Range<u64>> {
     Some(first.min(size)..end)
 }
 
-/// One too large for us is larger than any size.
+/// A number too large for `u64` is larger than any size.
 fn number(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// In their order if they are apart; else sorted, and those that touch are one.
+/// The ranges in their order if they are separate; else sorted and merged.
 fn joined(parts: Vec<Range<u64>>) -> Vec<Range<u64>> {
     let mut sorted = parts.clone();
     sorted.sort_by_key(|part| part.start);
@@ -99,7 +99,7 @@ mod tests {
 
     fn parts(header: &str) -> Vec<Range<u64>> {
         match read(header, 1000) {
-            Asked::Parts(parts) => parts,
+            Selection::Parts(parts) => parts,
             other => panic!("{header:?}: {other:?}"),
         }
     }
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(parts(&format!("bytes={}", many(MAX_PARTS))).len(), MAX_PARTS);
         assert_eq!(
             read(&format!("bytes={}", many(MAX_PARTS + 1)), 1000),
-            Asked::Whole
+            Selection::Whole
         );
     }
 
@@ -157,7 +157,7 @@ mod tests {
             "items=0-1",
             "0-1",
         ] {
-            assert_eq!(read(header, 1000), Asked::Whole, "{header:?}");
+            assert_eq!(read(header, 1000), Selection::Whole, "{header:?}");
         }
     }
 
@@ -169,10 +169,10 @@ mod tests {
             "bytes=-0",
             "bytes=5000-,9999999999999999999999-",
         ] {
-            assert_eq!(read(header, 1000), Asked::Nothing, "{header:?}");
+            assert_eq!(read(header, 1000), Selection::Nothing, "{header:?}");
         }
         for header in ["bytes=0-", "bytes=0-0", "bytes=-1"] {
-            assert_eq!(read(header, 0), Asked::Nothing, "{header:?}");
+            assert_eq!(read(header, 0), Selection::Nothing, "{header:?}");
         }
     }
 
@@ -198,7 +198,7 @@ mod tests {
                 state ^= state << 5;
                 header.push_str(pieces[state as usize % pieces.len()]);
             }
-            if let Asked::Parts(parts) = read(&header, 1000) {
+            if let Selection::Parts(parts) = read(&header, 1000) {
                 assert!(!parts.is_empty() && parts.len() <= MAX_PARTS, "{header:?}");
                 assert!(
                     parts.iter().all(|part| part.start < part.end && part.end <= 1000),

@@ -1,25 +1,26 @@
-//! A request's head (RFC 9112): bytes in; a request, "need more", or a refusal out.
+//! The head of a request (RFC 9112): bytes in; a request, "need more", or a refusal out.
 
 use super::response::Refusal;
 
-/// The longest head: a player's is about 500 bytes, a browser's with its cookies for a router some KiB.
+/// Upper bound of a head in bytes. A player's has about 500, a browser's with cookies some KiB.
 pub(super) const HEAD_MAX: usize = 8192;
+/// Upper bound of headers.
 const HEADERS_MAX: usize = 64;
 
-/// What a client asks for.
+/// A request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
-    /// Everything but the body.
+    /// The method is HEAD.
     pub(super) head_only: bool,
-    /// The target's path, as it was sent.
+    /// The path of the target, not decoded.
     pub(super) path: String,
-    /// What stood behind its question mark.
+    /// The query of the target, not decoded.
     pub(super) query: String,
     /// The connection may serve another request.
     pub(super) keep_alive: bool,
-    /// It understands chunks.
+    /// The client understands chunked transfer coding.
     pub(super) chunks: bool,
-    /// Where the client believes to be; HTTP/1.0 may leave it out.
+    /// The host that the client addresses. HTTP/1.0 may leave it out.
     pub(super) host: Option<String>,
     pub(super) range: Option<String>,
     pub(super) if_range: Option<String>,
@@ -27,13 +28,13 @@ pub(super) struct Request {
     pub(super) if_none_match: Option<String>,
 }
 
-/// What stands at the beginning of the bytes.
+/// The result of parsing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
     Partial,
-    /// A request, and how many bytes it took.
+    /// A request, and the length of its head.
     Request(Request, usize),
-    /// Nothing that could be answered; the connection cannot go on.
+    /// No valid request. The connection ends after the refusal.
     Bad(Refusal),
 }
 
@@ -44,8 +45,8 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         Ok(httparse::Status::Complete(len)) if len <= HEAD_MAX => len,
         Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Parsed::Partial,
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Parsed::Bad(Refusal::new(431, "")),
-        Err(httparse::Error::Version) => return Parsed::Bad(Refusal::new(505, "HTTP/1.1 is spoken here")),
-        Err(_) => return Parsed::Bad(Refusal::new(400, "this is no HTTP request")),
+        Err(httparse::Error::Version) => return Parsed::Bad(Refusal::new(505, "only HTTP/1.1 is supported")),
+        Err(_) => return Parsed::Bad(Refusal::new(400, "not an HTTP request")),
     };
     match understand(&request) {
         Ok(request) => Parsed::Request(request, len),
@@ -58,20 +59,20 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
         "GET" => false,
         "HEAD" => true,
         "CONNECT" | "DELETE" | "OPTIONS" | "PATCH" | "POST" | "PUT" | "TRACE" => {
-            return Err(Refusal::new(405, "there are GET and HEAD"));
+            return Err(Refusal::new(405, "only GET and HEAD are supported"));
         }
-        _ => return Err(Refusal::new(501, "there are GET and HEAD")),
+        _ => return Err(Refusal::new(501, "only GET and HEAD are supported")),
     };
     let is_11 = parsed.version == Some(1);
     let mut hosts = values(parsed, "host");
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(host?),
         (None, _) if !is_11 => None,
-        _ => return Err(Refusal::new(400, "one Host header, please")),
+        _ => return Err(Refusal::new(400, "exactly one Host header is required")),
     };
     let mut target = parsed.path.unwrap_or_default();
     let mut named = host;
-    // The form that proxies are asked in: every server has to understand it, and its host is the one that counts.
+    // Absolute form, as proxies are asked: every server must accept it, and its host replaces the Host header (RFC 9112 §3.2.2).
     if let Some((scheme, rest)) = target.split_at_checked(7)
         && scheme.eq_ignore_ascii_case("http://")
     {
@@ -85,7 +86,7 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
         let mut words = connection.iter().flat_map(|list| list.split(','));
         words.any(|said| said.trim().eq_ignore_ascii_case(word))
     };
-    // A body would be read as the next request: after one the connection ends.
+    // A body would be read as the next request, so the connection ends after it.
     let length = list(parsed, "content-length");
     let has_body =
         length.is_some_and(|length| length.trim() != "0") || values(parsed, "transfer-encoding").count() > 0;
@@ -112,12 +113,13 @@ fn values<'a>(
         .iter()
         .filter(move |header| header.name.eq_ignore_ascii_case(name));
     named.map(|header| {
-        let text = std::str::from_utf8(header.value).map_err(|_| Refusal::new(400, "a header is no text"))?;
+        let text =
+            std::str::from_utf8(header.value).map_err(|_| Refusal::new(400, "a header is not text"))?;
         Ok(text.trim().to_owned())
     })
 }
 
-/// A header that is no list: given twice, or no text, it says nothing.
+/// A header with one value. `None` if it is given twice or is not text.
 fn single(parsed: &httparse::Request<'_, '_>, name: &str) -> Option<String> {
     let mut found = values(parsed, name);
     match (found.next(), found.next()) {
@@ -126,13 +128,13 @@ fn single(parsed: &httparse::Request<'_, '_>, name: &str) -> Option<String> {
     }
 }
 
-/// A header that is a list, which may be given in pieces.
+/// A header with a list, whose lines are joined.
 fn list(parsed: &httparse::Request<'_, '_>, name: &str) -> Option<String> {
     let found: Vec<String> = values(parsed, name).flatten().collect();
     (!found.is_empty()).then(|| found.join(","))
 }
 
-/// The first value of a name in a query; one without `=` is empty. Nothing is decoded.
+/// The first value of a query parameter, empty without `=`, not decoded.
 pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

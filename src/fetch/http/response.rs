@@ -1,14 +1,15 @@
-//! What is answered: the heads of answers, and refusals with a reason for people.
+//! Heads of responses, and refusals with a reason for people.
 
 use crate::source::{FetchError, Media};
+use mtrelay_core::calendar::Date;
 use std::fmt::Write as _;
 
-/// The head of an answer, in the making.
+/// The head of a response under construction.
 #[derive(Debug)]
 pub(super) struct Head(String);
 
 impl Head {
-    /// `now` is Unix seconds.
+    /// The status line, and the date if the clock is set. `now` is in Unix seconds.
     pub(super) fn new(status: u16, now: u32) -> Head {
         let mut head = Head(format!("HTTP/1.1 {status} {}\r\n", reason(status)));
         if now >= CLOCK_IS_SET {
@@ -22,7 +23,7 @@ impl Head {
         let _ = write!(self.0, "{name}: {value}\r\n");
     }
 
-    /// With its end.
+    /// The complete head.
     pub(super) fn finish(mut self, keep_alive: bool) -> Vec<u8> {
         self.add("Connection", if keep_alive { "keep-alive" } else { "close" });
         self.0.push_str("\r\n");
@@ -30,13 +31,13 @@ impl Head {
     }
 }
 
-/// An answer without a medium.
+/// A response without a medium.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// For people; empty for what the status says already.
+    /// The reason, for people. Empty if the status says everything.
     pub(super) text: String,
-    /// After so many seconds it may be otherwise.
+    /// `Retry-After` in seconds.
     pub(super) retry_after: Option<u64>,
 }
 
@@ -56,7 +57,7 @@ impl Refusal {
         }
     }
 
-    /// The whole answer.
+    /// The whole response.
     pub(super) fn into_bytes(self, head_only: bool, keep_alive: bool, now: u32) -> Vec<u8> {
         let mut body = if self.status == 200 {
             String::new()
@@ -122,7 +123,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A medium's type, if it is one that can stand in a header.
+/// The media type, or `application/octet-stream` for one that a header cannot carry.
 pub(super) fn content_type(media: &Media) -> &str {
     let is_token = |text: &str| {
         !text.is_empty()
@@ -136,7 +137,7 @@ pub(super) fn content_type(media: &Media) -> &str {
     }
 }
 
-/// Media never change: the same number and size are the same bytes.
+/// The ETag. Media never change: equal numbers and sizes mean equal bytes.
 pub(super) fn etag(media: &Media) -> String {
     let thumb: String = media
         .thumb_size
@@ -147,7 +148,8 @@ pub(super) fn etag(media: &Media) -> String {
     format!("\"{:016x}-{:x}{dash}{thumb}\"", media.id as u64, media.size)
 }
 
-/// RFC 6266: shown if a browser can show it without running anything in it, and by what name to save it (RFC 8187).
+/// The value of `Content-Disposition` (RFC 6266), with the file name in RFC 8187's form. `inline` only for types that a browser
+/// shows without running anything in them.
 pub(super) fn disposition(media: &Media, save: bool) -> String {
     let kind = content_type(media);
     let shown = ["video/", "audio/", "image/", "text/plain", "application/pdf"];
@@ -156,7 +158,7 @@ pub(super) fn disposition(media: &Media, save: bool) -> String {
     if media.name.is_empty() {
         return how.to_owned();
     }
-    // What old programs read: ASCII, nothing that ends the quotes, and no percent sign, which some take for a code.
+    // The form for old clients: ASCII, without quotes and without percent signs, which some would decode.
     let ascii: String = media
         .name
         .chars()
@@ -182,54 +184,28 @@ pub(super) fn disposition(media: &Media, save: bool) -> String {
     text
 }
 
-/// A router without a battery begins in 1970, or at the build of its firmware: no Date is better than a wrong one.
+/// Earlier times (June 2025) mean that the clock is not set yet: a router without a battery starts in 1970 or at the build time of
+/// its firmware. No Date header is better than a wrong one.
 const CLOCK_IS_SET: u32 = 1_750_000_000;
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), of Unix seconds.
+/// Unix seconds as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
 struct HttpDate(u32);
 
 impl std::fmt::Display for HttpDate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
-        let (days, seconds) = (self.0 / 86400, self.0 % 86400);
-        let (mut year, mut day) = (1970, days);
-        let is_leap =
-            |year: u32| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        while day >= 365 + u32::from(is_leap(year)) {
-            day -= 365 + u32::from(is_leap(year));
-            year += 1;
-        }
-        let mut month = 0;
-        let lengths = [
-            31,
-            28 + u32::from(is_leap(year)),
-            31,
-            30,
-            31,
-            30,
-            31,
-            31,
-            30,
-            31,
-            30,
-            31,
-        ];
-        while month < 11 && day >= lengths[month] {
-            day -= lengths[month];
-            month += 1;
-        }
+        const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        let unix = self.0;
+        let date = Date::of_unix(unix.into());
         write!(
             f,
-            "{}, {:02} {} {year} {:02}:{:02}:{:02} GMT",
-            DAYS[days as usize % 7],
-            day + 1,
-            MONTHS[month],
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
+            "{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
+            WEEKDAYS[unix as usize / 86_400 % 7],
+            date.day(),
+            date.month_name(),
+            date.year(),
+            unix / 3600 % 24,
+            unix / 60 % 60,
+            unix % 60
         )
     }
 }

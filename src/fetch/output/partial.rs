@@ -1,9 +1,8 @@
-//! A file that is not whole yet, and how far it can be believed.
+//! An incomplete file with checksums, so that a download can be resumed.
 //!
-//! Beside `FILE.part` stands `FILE.part.sums`: a line that says which medium it is, then one SHA-256 for each MiB that was written. Whoever
-//! goes on reads the part again from its beginning and believes it up to the first MiB that is not what its sum says; the rest is cut
-//! off and fetched anew. So what a power failure, a full disk, another program or a bad sector left behind costs that much
-//! of the download and nothing else. A medium that is another one than the line says begins anew.
+//! `FILE.part.sums` lies beside `FILE.part`: a line that identifies the medium, then one SHA-256 per MiB. Resuming reads the part
+//! from its start, keeps it up to the first MiB with a wrong checksum, and downloads the rest again. So a power failure, a full
+//! disk, another program or a bad sector costs the bytes behind it and nothing else. Another medium starts from zero.
 
 use crate::source::Media;
 use rustix::fs::FlockOperation;
@@ -12,12 +11,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What one sum is about.
+/// Bytes per checksum.
 pub(crate) const BLOCK: u64 = 1 << 20;
-/// A sum in hex, and the end of its line.
-const LINE: u64 = 65;
+/// Bytes of a checksum line: hex and a line feed.
+const LINE_LEN: u64 = 65;
 
-/// A file in the making. Its methods block: they belong on a thread for that.
+/// An incomplete file. Its methods block: call them on a thread for blocking work.
 #[derive(Debug)]
 pub(crate) struct Partial {
     path: PathBuf,
@@ -25,18 +24,18 @@ pub(crate) struct Partial {
     sums: File,
     len: u64,
     size: u64,
-    /// Of the block that is being filled.
+    /// The checksum of the block that is being filled.
     sum: Sha256,
 }
 
-/// A path with something behind its name.
+/// A path with a suffix behind its file name.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// The first line: format, its version, and what makes a medium this one.
+/// The first line: the format with its version, and the identity of the medium.
 fn title(media: &Media) -> String {
     let thumb = media.thumb_size.escape_default();
     format!(
@@ -46,10 +45,10 @@ fn title(media: &Media) -> String {
 }
 
 impl Partial {
-    /// What an earlier attempt left of this file, as far as it is good; or nothing yet.
+    /// Opens the rest of an earlier attempt up to the first wrong checksum, or an empty file.
     ///
     /// # Errors
-    /// As the file system; `WouldBlock` if somebody else is at it.
+    /// The file system's error; `WouldBlock` if another process writes the file.
     pub(crate) fn open(path: &Path, media: &Media) -> io::Result<Partial> {
         let (part_path, sums_path) = (beside(path, ".part"), beside(path, ".part.sums"));
         let mut options = OpenOptions::new();
@@ -75,7 +74,7 @@ impl Partial {
         let len = (good * BLOCK).min(media.size);
         part.set_len(len)?;
         part.seek(SeekFrom::Start(len))?;
-        let end = title.len() as u64 + good * LINE;
+        let end = title.len() as u64 + good * LINE_LEN;
         sums.set_len(end)?;
         sums.seek(SeekFrom::Start(end))?;
         Ok(Partial {
@@ -88,23 +87,21 @@ impl Partial {
         })
     }
 
-    /// How much is there.
-    #[must_use]
+    /// Bytes that are written and verified.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// What the disk has left, if it says so.
-    #[must_use]
+    /// Free bytes of the disk, if the file system tells.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         let disk = rustix::fs::fstatvfs(&self.part).ok()?;
         disk.f_bavail.checked_mul(disk.f_frsize)
     }
 
-    /// Writes on.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// As the file system.
+    /// The file system's error.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -122,34 +119,34 @@ impl Partial {
         Ok(())
     }
 
-    /// Everything is there: onto the disk with it, and to its place.
+    /// Syncs the complete file and renames it to its name.
     ///
     /// # Errors
-    /// As the file system.
+    /// The file system's error.
     pub(crate) fn finish(self) -> io::Result<()> {
         self.part.sync_all()?;
         fs::rename(beside(&self.path, ".part"), &self.path)?;
-        // Without the sums the part would begin anew, so they go last.
+        // Last, because a part without checksums would start from zero.
         fs::remove_file(beside(&self.path, ".part.sums"))?;
         let folder = match self.path.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        // Some file systems do not sync folders; the file itself is safe.
+        // Not every file system can sync a directory. The file itself is synced.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
     }
 }
 
-/// How many blocks are what their sums say.
+/// The number of blocks up to the first wrong checksum.
 fn good_blocks(mut part: &File, mut lines: impl io::BufRead, size: u64) -> io::Result<u64> {
     let mut block = Vec::new();
     let mut good = 0;
     part.rewind()?;
     while good * BLOCK < size {
         let mut said = String::new();
-        // A line that is no text is no sum.
-        if lines.by_ref().take(LINE).read_line(&mut said).is_err() {
+        // A line that is not UTF-8 is not a checksum.
+        if lines.by_ref().take(LINE_LEN).read_line(&mut said).is_err() {
             break;
         }
         let len = BLOCK.min(size - good * BLOCK);

@@ -44,7 +44,7 @@ struct Seen {
     ended: bool,
 }
 
-impl Watch for Seen {
+impl SaveEvents for Seen {
     fn begin(&mut self, _: &Media, _: &Target, there: u64) {
         self.there = there;
     }

@@ -281,14 +281,14 @@ fn a_wrong_clock_is_set_by_the_server() {
     // From then on only messages of that time are taken.
     let said =
         |pair: &mut Pair, at| pair.handle(encrypt(&plain(SALT, ID, number(at, 3), &result(1, b"xxxx"))));
-    assert!(said(&mut pair, ahead + 100 + NEWEST).is_ok());
+    assert!(said(&mut pair, ahead + 100 + MAX_FUTURE_SECS).is_ok());
     assert_eq!(
-        said(&mut pair, ahead + 101 + NEWEST).unwrap_err(),
+        said(&mut pair, ahead + 101 + MAX_FUTURE_SECS).unwrap_err(),
         SessionError::MessageId
     );
-    assert!(said(&mut pair, ahead + 100 - OLDEST).is_ok());
+    assert!(said(&mut pair, ahead + 100 - MAX_AGE_SECS).is_ok());
     assert_eq!(
-        said(&mut pair, ahead + 99 - OLDEST).unwrap_err(),
+        said(&mut pair, ahead + 99 - MAX_AGE_SECS).unwrap_err(),
         SessionError::MessageId
     );
 }

@@ -1,6 +1,6 @@
 //! Remuxes, by programs that stand in for ffmpeg; with ffmpeg itself where `make test-fetch` has installed it.
 
-use super::super::Settings;
+use super::super::settings::Settings;
 use super::super::tests::{client, connect, serving, until};
 use super::*;
 use crate::memory_source::{self, Memory};

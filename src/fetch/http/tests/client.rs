@@ -1,4 +1,4 @@
-//! A client of HTTP, as a player or a browser is one.
+//! An HTTP client, as a player or a browser.
 
 use mtrelay_core::reactor::Timer;
 use mtrelay_core::sys::clock;
@@ -6,10 +6,10 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longer than a busy machine takes, shorter than a person waits.
+/// Longer than a busy machine takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(in crate::http) struct Answer {
+pub(in crate::http) struct ClientResponse {
     pub(in crate::http) status: u16,
     pub(in crate::http) headers: Vec<(String, String)>,
     pub(in crate::http) body: Vec<u8>,
@@ -17,7 +17,7 @@ pub(in crate::http) struct Answer {
     pub(in crate::http) cut: bool,
 }
 
-impl Answer {
+impl ClientResponse {
     pub(in crate::http) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self
             .headers
@@ -43,7 +43,7 @@ impl Client {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    pub(in crate::http) fn head(&mut self) -> Answer {
+    pub(in crate::http) fn head(&mut self) -> ClientResponse {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -60,7 +60,7 @@ impl Client {
             line.split_once(": ")
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
         };
-        Answer {
+        ClientResponse {
             status: status[..3].parse().unwrap(),
             headers: lines.into_iter().map(|line| pair(line).unwrap()).collect(),
             body: Vec::new(),
@@ -68,7 +68,7 @@ impl Client {
         }
     }
 
-    pub(in crate::http) fn answer(&mut self) -> Answer {
+    pub(in crate::http) fn answer(&mut self) -> ClientResponse {
         let mut answer = self.head();
         let chunked = answer.header("Transfer-Encoding") == Some("chunked");
         if answer.status == 304 {
@@ -101,21 +101,21 @@ impl Client {
         answer
     }
 
-    pub(in crate::http) fn ask(&mut self, target: &str, headers: &str) -> Answer {
+    pub(in crate::http) fn ask(&mut self, target: &str, headers: &str) -> ClientResponse {
         self.send(&format!(
             "GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         ));
         self.answer()
     }
 
-    pub(in crate::http) fn ask_head(&mut self, target: &str, headers: &str) -> Answer {
+    pub(in crate::http) fn ask_head(&mut self, target: &str, headers: &str) -> ClientResponse {
         self.send(&format!(
             "HEAD {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         ));
         self.head()
     }
 
-    /// It has nothing more to say, and listens.
+    /// Sends FIN and goes on reading.
     pub(in crate::http) fn close_half(&self) {
         self.0.get_ref().shutdown(Shutdown::Write).unwrap();
     }
@@ -126,7 +126,7 @@ impl Client {
     }
 }
 
-/// As a client does it, on a thread of its own.
+/// Runs a blocking client on a thread of its own.
 pub(in crate::http) async fn client<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     smol::unblock(work).await
 }

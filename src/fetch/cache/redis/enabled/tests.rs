@@ -48,7 +48,7 @@ impl Running {
                 .stdout(Stdio::piped())
                 .spawn();
             let Ok(mut server) = spawned else {
-                mtrelay_test_support::skipped("there is no redis-server");
+                mtrelay_test_support::require::skip("there is no redis-server");
                 return None;
             };
             let lines = BufReader::new(server.stdout.take().unwrap()).lines();
@@ -91,7 +91,7 @@ fn cache(url: &str, account: i64) -> Cache {
 }
 
 fn keep(cache: &Cache, link: &str, media: &[Media]) {
-    block_on(cache.keep(&link.parse().unwrap(), media)).unwrap();
+    block_on(cache.insert(&link.parse().unwrap(), media)).unwrap();
 }
 
 fn find(cache: &Cache, link: &str) -> Option<Vec<Media>> {
