@@ -1,10 +1,10 @@
-//! From a connection's first bytes to a user, a mode and a DC.
+//! The server side of the handshake: from a connection's first bytes to a user, a mode and a DC.
 //!
 //! The order of calls: read at most [`Acceptor::wanted`] bytes, give them to [`Acceptor::handle_input`], do what the
-//! [`Progress`] says, again. No byte behind the opening is ever asked for, so the relay starts exactly where it ends. After
-//! [`Progress::Answer`] send [`Acceptor::answer`] and go on.
+//! [`Progress`] says, and repeat. No byte after the handshake is asked for, so the relay starts exactly where it ends. After
+//! [`Progress::Answer`], send [`Acceptor::answer`] and continue.
 //!
-//! A TLS hello is told by its first bytes; everything else is tried as an obfuscated2 header with each user's secret.
+//! A TLS hello is recognised by its first bytes. Everything else is parsed as an obfuscated2 header with each user's secret.
 
 use crate::cipher::{Stream, StreamKey};
 use crate::faketls::client_hello::{self, ClientHello, Start};
@@ -16,136 +16,136 @@ use crate::{Mode, Modes};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// Times below this are a client's uptime, not a date: some clients have no better clock.
+/// Times below this many seconds are an uptime and not a date: some clients have no better clock.
 const MAX_UPTIME_S: u32 = 1000 * 24 * 3600;
 
-/// What the acceptor needs to know of the relay.
+/// The relay's configuration, as far as the handshake needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
-    /// The users' secrets; a user is known by the place in this list.
+    /// The users' secrets. A user is named by the index in this list.
     pub secrets: &'a [Secret],
-    /// What is allowed.
+    /// The allowed modes.
     pub modes: Modes,
-    /// The server name that a hello must carry; `None` takes any, and none.
+    /// The server name that a hello must have; `None` accepts any name, and a hello without one.
     pub front_domain: Option<&'a str>,
-    /// How a hello's time is judged.
+    /// The rule for a hello's time.
     pub clock: Clock,
-    /// Nobody but TLS clients is expected: whatever starts otherwise is told at once, not when a header could be whole.
+    /// Only TLS clients are expected: another protocol is rejected at its first bytes, before a header could be complete.
     pub only_tls: bool,
 }
 
-/// How a hello's time is judged.
+/// The rule for a hello's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// Our own clock cannot be trusted: any time will do.
+    /// The local clock is not trusted: any time is accepted.
     Unknown,
-    /// The time now, and how far a hello's may be off.
+    /// The local clock is trusted: a hello's time must be within bounds.
     Known {
-        /// Unix seconds.
+        /// The current Unix time in seconds.
         now: u32,
-        /// Seconds that a hello may be behind.
+        /// Seconds that a hello's time may be behind.
         behind: u32,
-        /// Seconds that a hello may be ahead.
+        /// Seconds that a hello's time may be ahead.
         ahead: u32,
     },
 }
 
-/// What is to be done next.
+/// What the caller is to do next.
 #[derive(Debug)]
 pub enum Progress {
-    /// Read on.
+    /// Read more bytes.
     NeedMore,
-    /// One of our users said hello. Unless the key is a replay, send the answer and read on.
+    /// A user's hello is complete. Unless its key is a replay, send the answer and read more.
     Answer {
-        /// The user's place in [`Policy::secrets`].
+        /// The user's index in [`Policy::secrets`].
         user: usize,
-        /// The hello's mark, for the replay window.
+        /// The hello's key for the replay window.
         replay_key: ReplayKey,
     },
-    /// The opening is complete.
+    /// The handshake is complete.
     Ready(Box<Handshake>),
-    /// It ends here.
+    /// The handshake failed.
     Rejected(Rejection),
 }
 
-/// A complete opening.
+/// A complete handshake.
 #[derive(Debug)]
 pub struct Handshake {
-    /// The user's place in [`Policy::secrets`].
+    /// The user's index in [`Policy::secrets`].
     pub user: usize,
-    /// How the client came.
+    /// The client's mode.
     pub mode: Mode,
-    /// The transport, which the DC is told too.
+    /// The transport, which the header to the DC repeats.
     pub tag: Tag,
-    /// The DC's id as the client gave it.
+    /// The DC id in the client's header.
     pub dc: i16,
-    /// Decrypts what comes next.
+    /// Cipher of the client's bytes after the header.
     pub up: Stream,
-    /// What the client expects to be encrypted towards it.
+    /// Key of the bytes to the client.
     pub down: StreamKey,
-    /// The header's mark, for the replay window.
+    /// The header's key for the replay window.
     pub replay_key: ReplayKey,
-    /// With fake TLS: where the stream of records stands.
+    /// State of the record stream, with fake TLS.
     pub records: Option<Unwrapper>,
 }
 
-/// Why an opening ends.
+/// A failed handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The reason.
     pub reason: RejectReason,
-    /// What it came as: TLS and HTTP are for the fronted site to answer.
+    /// The protocol that the bytes look like. The front site answers TLS and HTTP.
     pub protocol: ApparentProtocol,
-    /// Whose secret fitted all the same.
+    /// The user whose secret matches, if the handshake failed for another reason.
     pub user: Option<usize>,
 }
 
-/// The reason of a rejection.
+/// Why a handshake is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectReason {
-    /// No user's secret fits.
+    /// No user's secret matches.
     BadSecret,
-    /// A user's, but not with the transport that fake TLS demands.
+    /// The secret matches, but the transport is not the padded one that fake TLS requires.
     BadTag,
-    /// A user's, but its time is off by so many seconds (positive: ahead of ours).
+    /// The secret matches, but the hello's time differs from the local clock by this many seconds; positive means ahead.
     ClockSkew(i64),
-    /// No client of ours sends that.
+    /// The bytes fit no mode.
     Malformed,
-    /// A user's, in a mode that is switched off.
+    /// The secret matches, but the mode is switched off.
     ModeDisabled,
-    /// A user's, with another server name.
+    /// The secret matches, but the server name is another one.
     BadServerName,
 }
 
-/// What an opening looks like to an onlooker.
+/// The protocol that a connection's first bytes look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApparentProtocol {
     /// A TLS ClientHello.
     Tls,
     /// An HTTP request.
     Http,
-    /// Noise.
+    /// Neither: random bytes to an observer.
     Unknown,
 }
 
-/// Reads one connection's opening.
+/// The state of one connection's handshake.
 #[derive(Debug, Default)]
 pub struct Acceptor {
-    /// Everything so far, until the hello is answered: a stranger's bytes go on to the fronted site.
+    /// All bytes so far, until the hello is answered: those of an unauthenticated client go to the front site.
     bytes: Vec<u8>,
     stage: Stage,
 }
 
 #[derive(Debug, Default)]
 enum Stage {
-    /// The first bytes: a header, or the start of a hello.
+    /// The first bytes: an obfuscated2 header, or the start of a hello.
     #[default]
     First,
-    /// A hello of that many bytes.
+    /// A hello of this length in bytes.
     Hello(usize),
-    /// The hello is a user's; its answer is to be sent.
+    /// The hello of this user is complete, and its answer is to be sent.
     Answering(usize),
-    /// A header inside TLS records.
+    /// An obfuscated2 header inside TLS records.
     Inside {
         user: usize,
         header: [u8; HEADER_LEN],
@@ -156,13 +156,13 @@ enum Stage {
 }
 
 impl Acceptor {
-    /// At the first byte.
+    /// A handshake at its first byte.
     #[must_use]
     pub fn new() -> Acceptor {
         Acceptor::default()
     }
 
-    /// How many bytes may be read now. Never zero until the opening has ended.
+    /// The number of bytes that may be read now. Zero only while the answer is due and after the end.
     #[must_use]
     pub fn wanted(&self) -> usize {
         match &self.stage {
@@ -173,31 +173,31 @@ impl Acceptor {
         }
     }
 
-    /// Everything that the client sent, as long as it has not been answered.
+    /// All bytes that the client has sent, unless it was answered.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Whether it began as TLS clients do; what is left of it then is no header of ours.
+    /// Whether the first bytes are those of a TLS client.
     #[must_use]
     pub fn begins_as_tls(&self) -> bool {
         matches!(client_hello::recognise(&self.bytes), Start::Tls { .. })
     }
 
-    /// Whether the client was answered.
+    /// Whether the hello was answered.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         matches!(self.stage, Stage::Inside { .. })
     }
 
-    /// How much memory the opening holds.
+    /// Memory that the handshake holds, in bytes.
     #[must_use]
     pub fn held(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Takes what was read; at most [`Acceptor::wanted`] bytes.
+    /// Takes the read bytes, at most [`Acceptor::wanted`].
     pub fn handle_input(&mut self, input: &mut [u8], policy: &Policy<'_>) -> Progress {
         let progress = match self.stage {
             Stage::Inside { .. } => self.inside(input, policy),
@@ -213,9 +213,9 @@ impl Acceptor {
         progress
     }
 
-    /// The answer to the hello, once [`Progress::Answer`] was given; the bytes held so far are let go.
+    /// The answer to the hello, after [`Progress::Answer`]. Releases the bytes held so far.
     ///
-    /// `flight_len` is the length of the encrypted record in it, `share` a key share of X25519 that nobody has had, `fill` the
+    /// `flight_len` is the length of the answer's encrypted record in bytes, `share` an unused key share of X25519, `fill` the
     /// source of random bytes.
     pub fn answer(
         &mut self,
@@ -259,7 +259,7 @@ impl Acceptor {
                 Start::Other if looks_like_http(&self.bytes) => {
                     return reject(RejectReason::Malformed, ApparentProtocol::Http);
                 }
-                // A header in one piece may still be told by its user.
+                // A complete header may still match a user's secret.
                 Start::Other if policy.only_tls && self.wanted() > 0 => {
                     return reject(RejectReason::Malformed, ApparentProtocol::Unknown);
                 }
@@ -285,7 +285,7 @@ impl Acceptor {
         let Some(hello) = ClientHello::parse(&self.bytes) else {
             return reject(RejectReason::Malformed, ApparentProtocol::Tls);
         };
-        // Every secret is tried, so that the time taken does not tell which one fitted.
+        // Every secret is tried, so that the time taken does not reveal which one matches.
         let found = policy
             .secrets
             .iter()
@@ -307,7 +307,7 @@ impl Acceptor {
         {
             return reject_user(user, RejectReason::BadServerName, ApparentProtocol::Tls);
         }
-        if let Err(offset) = policy.clock.judge(verified.time) {
+        if let Err(offset) = policy.clock.check(verified.time) {
             return reject_user(user, RejectReason::ClockSkew(offset), ApparentProtocol::Tls);
         }
         self.stage = Stage::Answering(user);
@@ -355,9 +355,11 @@ impl Acceptor {
 }
 
 impl Clock {
+    /// Checks a hello's time.
+    ///
     /// # Errors
-    /// With the offset in seconds when the time is too far off.
-    fn judge(self, time: u32) -> Result<(), i64> {
+    /// With the offset in seconds, when it is out of bounds.
+    fn check(self, time: u32) -> Result<(), i64> {
         let Clock::Known { now, behind, ahead } = self else {
             return Ok(());
         };
@@ -408,7 +410,8 @@ fn handshake(user: usize, mode: Mode, init: ClientInit, records: Option<Unwrappe
     })
 }
 
-/// The four methods that no obfuscated2 header may start with, and others that hardly one of 2^32 does.
+/// Whether the bytes start with an HTTP method. An obfuscated2 header never starts with the first four, and with each other one in
+/// one case of 2^32.
 fn looks_like_http(bytes: &[u8]) -> bool {
     [
         b"GET ", b"POST", b"HEAD", b"OPTI", b"PUT ", b"DELE", b"CONN", b"TRAC", b"PATC", b"PRI ",

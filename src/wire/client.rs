@@ -1,11 +1,11 @@
 //! The client's side of a connection: to a data centre, or to a proxy in any of the three modes.
 //!
-//! The order of calls: send [`ClientHandshake::first`], read exactly [`ClientHandshake::wanted`] bytes at a time into
-//! [`ClientHandshake::handle_input`] until nothing is wanted, then [`ClientHandshake::finish`]. Only fake TLS wants anything; otherwise the
-//! [`Channel`] is there at once, and its header goes out together with the first message. From then on the channel turns
-//! messages into bytes and bytes into frames.
+//! The order of calls: send [`ClientHandshake::first`]; read exactly [`ClientHandshake::wanted`] bytes at a time into
+//! [`ClientHandshake::handle_input`] until nothing is wanted; then call [`ClientHandshake::finish`]. Only fake TLS has bytes to
+//! read. Without it the [`Channel`] is open at once, and its header is sent with the first message. The channel then encodes and
+//! decodes messages.
 //!
-//! The relay uses nothing of this; the companion that downloads does.
+//! mtfetch uses this module; the relay does not.
 
 pub mod answer;
 mod channel;
@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use answer::Answer;
 use header::ProxyInit;
 
-/// A connection that begins.
+/// The handshake of a new connection.
 #[derive(Debug)]
 pub struct ClientHandshake {
     hello: Vec<u8>,
@@ -33,14 +33,15 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// To a data centre itself. `fill` is the source of random bytes.
+    /// A connection to a data centre. `fill` is the source of random bytes.
     #[must_use]
     pub fn direct(tag: Tag, dc: i16, fill: &mut dyn FnMut(&mut [u8])) -> ClientHandshake {
         let init = DcInit::new(tag, dc, fill);
         ClientHandshake::bare(Channel::bare(tag, &init.header, init.up, &init.down))
     }
 
-    /// To a proxy, as its secret says: plain (with the intermediate transport), padded, or fake TLS at the unix time `now`.
+    /// A connection to a proxy. The secret's form decides the mode: plain (with the intermediate transport), padded, or fake TLS at
+    /// the Unix time `now`.
     #[must_use]
     pub fn proxy(
         secret: &Written,
@@ -73,22 +74,22 @@ impl ClientHandshake {
         }
     }
 
-    /// What is sent before anything is read; empty without fake TLS.
+    /// The bytes to send before anything is read; empty without fake TLS.
     #[must_use]
     pub fn first(&self) -> &[u8] {
         &self.hello
     }
 
-    /// How many bytes are still to be read, as far as can be told. Nothing: the channel is open.
+    /// The number of bytes to read next. Zero: the channel is open.
     #[must_use]
     pub fn wanted(&self) -> usize {
         self.answer.as_ref().map_or(0, Answer::wanted)
     }
 
-    /// Takes what was read; at most [`ClientHandshake::wanted`] bytes.
+    /// Takes the read bytes, at most [`ClientHandshake::wanted`].
     ///
     /// # Errors
-    /// When nobody who knows the secret has sent this.
+    /// When the peer does not know the secret.
     pub fn handle_input(&mut self, bytes: &[u8]) -> Result<(), BadAnswer> {
         match &mut self.answer {
             Some(answer) => answer.handle_input(bytes),
@@ -97,7 +98,7 @@ impl ClientHandshake {
         }
     }
 
-    /// The channel, once nothing more is wanted.
+    /// The channel, once no more bytes are wanted.
     #[must_use]
     pub fn finish(self) -> Option<Channel> {
         (self.wanted() == 0).then_some(self.channel)

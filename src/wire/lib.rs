@@ -1,20 +1,20 @@
 //! The wire formats of MTProto proxies: bytes in, values out.
 //!
-//! No clock, no sockets, no randomness of its own: time and random bytes are arguments, so that everything here can be
-//! tested with fixed vectors and fuzzed. Nothing in this crate panics on a peer's bytes.
+//! Time and random bytes are arguments, and no code here reads a socket, so that everything can be tested with fixed vectors
+//! and fuzzed. No input of a peer makes this crate panic.
 //!
-//! - [`secret`] — the 16-byte keys, and the forms in which people paste them
-//! - [`cipher`] — AES-256-CTR, the one piece of code that runs for every relayed byte
-//! - [`obfuscated2`] — the 64-byte header that opens every connection, towards the client and towards the DC
-//! - [`faketls`] — the TLS 1.3 costume: hello, answer, records
-//! - [`proxy_protocol`] — what a balancer says of the client behind it
-//! - [`transport`] — where a frame ends, and which ones are errors
-//! - [`client`] — the other side of all that: what a client sends and expects
-//! - [`accept`] — the state machine that turns a connection's first bytes into a user, a mode and a DC
+//! - [`secret`] — the 16-byte keys and their written forms
+//! - [`cipher`] — AES-256-CTR, the only code that runs for every relayed byte
+//! - [`obfuscated2`] — the 64-byte header that opens every connection, from the client and to the DC
+//! - [`faketls`] — fake TLS 1.3: hello, answer, records
+//! - [`proxy_protocol`] — the client's address in a load balancer's header
+//! - [`transport`] — where a frame ends, and which frames are errors
+//! - [`client`] — the client's side: handshake and framing
+//! - [`accept`] — the server's side: from a connection's first bytes to a user, a mode and a DC
 
 #![no_std]
 #![forbid(unsafe_code)]
-// No panic on a peer's bytes: the release build checks for overflow, as OpenWrt's does.
+// Input of a peer must not panic: the release builds check for overflow.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -47,18 +47,18 @@ pub mod proxy_protocol;
 pub mod secret;
 pub mod transport;
 
-/// The ways in which a client may present itself. One listener serves any set of them at once.
+/// The allowed modes. One listener serves any set of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modes {
     /// Obfuscated2 with the abridged or the intermediate transport.
     pub plain: bool,
     /// Obfuscated2 with the padded intermediate transport.
     pub dd: bool,
-    /// The padded transport inside what looks like TLS 1.3.
+    /// Fake TLS: the padded transport inside TLS 1.3 records.
     pub ee: bool,
 }
 
-/// The way in which one client did present itself.
+/// The mode of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Obfuscated2, abridged or intermediate.
@@ -77,7 +77,7 @@ impl Modes {
         ee: true,
     };
 
-    /// Whether `mode` is among them.
+    /// Whether `mode` is allowed.
     #[must_use]
     pub fn allow(self, mode: Mode) -> bool {
         match mode {

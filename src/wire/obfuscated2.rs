@@ -1,7 +1,7 @@
-//! Obfuscated2: the 64 bytes that open every connection and key both of its directions.
+//! Obfuscated2: the 64-byte header that opens every connection and keys both of its directions.
 //!
-//! Read <https://core.telegram.org/mtproto/mtproto-transports#transport-obfuscation> first. Towards the client both keys
-//! are hashed with the user's secret; towards the DC they stand in the header as they are.
+//! Read <https://core.telegram.org/mtproto/mtproto-transports#transport-obfuscation> first. Between client and relay both keys
+//! are hashed with the user's secret. Between relay and DC the header's keys are used unhashed.
 //!
 //! ```text
 //!  0        8                    40        56     60   62   64
@@ -13,25 +13,25 @@ use crate::secret::Secret;
 use core::ops::Range;
 use sha2::{Digest as _, Sha256};
 
-/// The length of the header.
+/// Length of the header in bytes.
 pub const HEADER_LEN: usize = 64;
 
 pub(crate) mod field {
     use super::Range;
 
     pub(crate) const START: Range<usize> = 0..8;
-    /// Key and IV of the direction away from the header's sender; reversed, of the other direction.
+    /// Key and IV of the direction from the header's sender. The same bytes reversed are those of the other direction.
     pub(crate) const KEYS: Range<usize> = 8..56;
     pub(crate) const TAG: Range<usize> = 56..60;
     pub(crate) const DC: Range<usize> = 60..62;
     pub(crate) const REST: Range<usize> = 62..64;
     pub(crate) const KEYS_LEN: usize = 48;
-    /// What of a header makes it that connection's own: whoever replays it cannot change these bytes. (Bytes 0..8 and
-    /// 60..64 can be flipped without breaking the header.)
+    /// The part of a header that identifies it in the replay window: an attacker cannot change these bytes of a recorded header.
+    /// Bytes 0..8 and 60..64 could be changed without breaking it.
     pub(crate) const REPLAY: Range<usize> = 8..24;
 }
 
-/// The first bytes that no outgoing header may have, as a middlebox or the peer would take them for another protocol.
+/// First bytes that an outgoing header must not have, because a middlebox or the peer takes them for another protocol.
 const FORBIDDEN_STARTS: [[u8; 4]; 7] = [
     *b"HEAD",
     *b"POST",
@@ -42,19 +42,19 @@ const FORBIDDEN_STARTS: [[u8; 4]; 7] = [
     [0x16, 0x03, 0x01, 0x02],
 ];
 
-/// How the transport behind the header frames its messages.
+/// The transport after the header, which frames the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
     /// Length in words, in one byte or four.
     Abridged,
     /// Length in four bytes.
     Intermediate,
-    /// The same with up to 15 bytes of padding.
+    /// Length in four bytes, and up to 15 bytes of padding.
     Padded,
 }
 
 impl Tag {
-    /// The four bytes that stand in the header.
+    /// The tag's four bytes in the header.
     #[must_use]
     pub const fn bytes(self) -> [u8; 4] {
         match self {
@@ -74,26 +74,26 @@ impl Tag {
     }
 }
 
-/// The 16 bytes by which the replay window knows a header again.
+/// The 16 bytes that identify a handshake in the replay window.
 pub type ReplayKey = [u8; 16];
 
-/// What a client's header said.
+/// A parsed header of a client.
 #[derive(Debug)]
 pub struct ClientInit {
     /// The transport.
     pub tag: Tag,
-    /// The DC's id as it stood there: negative for media, any number at all from a hostile client.
+    /// The DC id: negative for media. A hostile client may send any number.
     pub dc: i16,
-    /// Decrypts what the client sends, from the byte behind the header.
+    /// Cipher of the client's bytes, from the first one after the header.
     pub up: Stream,
-    /// What the client expects to be encrypted towards it, from the first byte.
+    /// Key of the bytes to the client, from the first one.
     pub down: StreamKey,
-    /// The header's own mark.
+    /// The header's key for the replay window.
     pub replay_key: ReplayKey,
 }
 
 impl ClientInit {
-    /// Reads a client's header with a user's secret. `None`: this is not that user, or no header at all.
+    /// Parses a client's header with a user's secret. `None` if it is not a header of this user.
     #[must_use]
     pub fn parse(header: &[u8; HEADER_LEN], secret: &Secret) -> Option<ClientInit> {
         let keys: [u8; field::KEYS_LEN] = array(header, field::KEYS)?;
@@ -110,14 +110,14 @@ impl ClientInit {
     }
 }
 
-/// The header towards the DC and the two streams that it begins.
+/// The header to the DC and the two streams that it keys.
 #[derive(Debug)]
 pub struct DcInit {
     /// The 64 bytes to send first.
     pub header: [u8; HEADER_LEN],
-    /// Encrypts what follows the header.
+    /// Cipher of the bytes after the header.
     pub up: Stream,
-    /// What the DC will encrypt with, from its first byte.
+    /// Key of the DC's bytes, from the first one.
     pub down: StreamKey,
 }
 
@@ -132,8 +132,8 @@ impl DcInit {
         DcInit::with_keys(tag, dc, &keys, fill)
     }
 
-    /// A header that makes the DC encrypt exactly as the client expects (`client_down`): what the DC sends is then passed
-    /// on untouched. The DC takes its key from the reversed bytes, unhashed, so the client's key stands there backwards.
+    /// A header for fast mode: the DC encrypts with the key that the client expects (`client_down`), so that its bytes pass
+    /// unchanged. The DC takes its key from the reversed bytes, unhashed, so the header holds the client's key reversed.
     #[must_use]
     pub fn fast(tag: Tag, dc: i16, client_down: &StreamKey, fill: &mut dyn FnMut(&mut [u8])) -> DcInit {
         DcInit::with_keys(tag, dc, &reversed(&client_down.to_bytes()), fill)
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn another_secret_reads_no_header() {
+    fn another_secret_parses_no_header() {
         let mut header = [0x5a; HEADER_LEN];
         for byte in 0..=255 {
             header[9] = byte;

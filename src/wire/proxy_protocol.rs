@@ -1,19 +1,20 @@
-//! The PROXY protocol's header, versions 1 and 2: what a balancer says of the client behind it.
+//! The PROXY protocol's header, versions 1 and 2: a load balancer sends the client's address in it.
 //!
-//! Read first: HAProxy's proxy-protocol.txt. The order of calls: read at most [`Reader::wanted`] bytes, give them to
-//! [`Reader::handle_input`], again until it gives an [`Origin`]. No byte behind the header is ever asked for. Whatever
-//! the header's length, 107 bytes of it are kept and the rest is skipped.
+//! Read HAProxy's proxy-protocol.txt first. The order of calls: read at most [`Reader::wanted`] bytes, give them to
+//! [`Reader::handle_input`], and repeat until it returns an [`Origin`]. No byte after the header is asked for. At most 107 bytes
+//! of the header are kept; the rest is skipped.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A header of version 1 has at most as many bytes, its line end included; the shortest is `PROXY UNKNOWN\r\n`.
+/// Length limit in bytes of a version 1 header, with its line end.
 const MAX_V1_LEN: usize = 107;
+/// Length of the shortest version 1 header, `PROXY UNKNOWN\r\n`, in bytes.
 const MIN_V1_LEN: usize = 15;
-/// The part of version 2 that every header has.
+/// Length in bytes of the fixed part of a version 2 header.
 const V2_HEAD_LEN: usize = 16;
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Offsets in the head of version 2.
+/// Offsets in the fixed part of a version 2 header.
 mod field {
     pub(super) const VERSION_COMMAND: usize = 12;
     pub(super) const FAMILY: usize = 13;
@@ -25,27 +26,27 @@ const V2_PROXY: u8 = 0x21;
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A client at this address, behind the balancer.
+    /// A client of the balancer, at this address.
     Client(IpAddr),
-    /// The balancer itself, or somebody whom it cannot name: the connection's own address counts.
+    /// The balancer itself, or a client without a known address: the connection's own address counts.
     Connection,
 }
 
-/// It is no such header.
+/// The bytes are not a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Reads one header.
+/// Parser of one header.
 #[derive(Debug)]
 pub struct Reader {
     kept: [u8; MAX_V1_LEN],
     len: usize,
-    /// Version 2: bytes behind those that are kept.
+    /// Bytes of a version 2 header beyond the kept ones.
     skip: usize,
-    /// Version 2: the length of the whole header, once it is known.
+    /// Length of the whole version 2 header in bytes, once it is known.
     total: Option<usize>,
 }
 
@@ -61,7 +62,7 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// How many bytes may be read now. Never zero until the header has ended.
+    /// The number of bytes that may be read now. Zero only after the end of the header.
     #[must_use]
     pub fn wanted(&self) -> usize {
         let seen = self.len.saturating_add(self.skip);
@@ -69,16 +70,16 @@ impl Reader {
             Some(total) => total.saturating_sub(seen),
             None if self.is_v2() => V2_HEAD_LEN.saturating_sub(seen),
             None if seen < MIN_V1_LEN => MIN_V1_LEN.saturating_sub(seen),
-            // The end of the line is somewhere ahead; it may be the very next byte.
+            // The line may end with the next byte.
             None if self.bytes().last() == Some(&b'\r') => 1,
             None => 2,
         }
     }
 
-    /// Takes what was read; at most [`Reader::wanted`] bytes. `None` asks for more.
+    /// Takes the read bytes, at most [`Reader::wanted`]. `None` asks for more.
     ///
     /// # Errors
-    /// When it is no header, as soon as that is certain.
+    /// When the bytes are not a header, as early as that is certain.
     pub fn handle_input(&mut self, input: &[u8]) -> Result<Option<Origin>, Malformed> {
         for byte in input {
             match self.kept.get_mut(self.len) {
@@ -154,7 +155,7 @@ impl Reader {
         let total = V2_HEAD_LEN.saturating_add(len.into());
         let body = bytes.get(V2_HEAD_LEN..).unwrap_or_default();
         let origin = match (command, family) {
-            // Source and destination, then their ports: 12 and 36 bytes. Shorter cannot be.
+            // Source and destination addresses, then their ports: at least 12 and 36 bytes.
             (V2_PROXY, TCP4) if len < 12 => return Err(Malformed),
             (V2_PROXY, TCP6) if len < 36 => return Err(Malformed),
             (V2_PROXY, TCP4) => body

@@ -1,7 +1,7 @@
-//! Secrets: the 16-byte key that a user shares with the relay, and the forms in which it is written down.
+//! Secrets: the 16-byte key that a user shares with the relay, and its written forms.
 //!
-//! The same key serves three forms: 16 bytes alone (plain), `dd` and the key (padded transport), `ee`, the key and a
-//! domain (fake TLS). Each may be written in hex or in unpadded base64url; we read both and print hex.
+//! The same key has three forms: 16 bytes alone (plain), `dd` and the key (padded transport), `ee`, the key and a domain (fake
+//! TLS). Each may be written in hex or in unpadded base64url. Both are read, and hex is written.
 //! The forms are those of Telegram's own proxy links, <https://core.telegram.org/mtproto/mtproto-transports>.
 
 use alloc::string::String;
@@ -10,11 +10,11 @@ use base64ct::Encoding as _;
 use core::fmt;
 use subtle::ConstantTimeEq as _;
 
-/// The longest domain that a fake-TLS secret may carry, as the clients bound it.
+/// Length limit in bytes of the domain in a fake-TLS secret. The clients have the same limit.
 pub const MAX_DOMAIN_LEN: usize = 182;
 const KEY_LEN: usize = 16;
 
-/// The shared key. Compares in constant time and never prints itself.
+/// The shared key. It compares in constant time, and its `Debug` output is redacted.
 #[derive(Clone, Copy)]
 pub struct Secret([u8; KEY_LEN]);
 
@@ -52,34 +52,34 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What stands around the key in a written secret.
+/// The form of a written secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// The key alone.
     Plain,
-    /// `dd` before it: the padded intermediate transport only.
+    /// `dd` and the key: the padded intermediate transport only.
     Dd,
-    /// `ee` before it and a domain behind: fake TLS.
+    /// `ee`, the key and a domain: fake TLS.
     Ee(String),
 }
 
-/// A written secret, taken apart.
+/// A parsed secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The key.
     pub key: Secret,
-    /// What stood around it.
+    /// The form in which it was written.
     pub form: Form,
 }
 
 /// Why a text is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretError {
-    /// Neither hex nor base64url.
+    /// The text is neither hex nor base64url.
     Encoding,
-    /// Not 16 bytes, nor 17 with `dd` first, nor more with `ee` first.
+    /// The length fits no form: 16 bytes, 17 bytes with `dd` first, more with `ee` first.
     Length,
-    /// The domain behind an `ee` key is empty, too long, or no host name.
+    /// The domain of the `ee` form is empty, too long, or not a host name.
     Domain,
 }
 
@@ -95,10 +95,10 @@ impl fmt::Display for SecretError {
 
 impl core::error::Error for SecretError {}
 
-/// Reads a secret in any of its forms and both of its encodings.
+/// Parses a secret in any form and either encoding.
 ///
 /// # Errors
-/// When the text is none of them.
+/// When the text is not a secret.
 pub fn parse(text: &str) -> Result<Written, SecretError> {
     let bytes = decode(text)?;
     if let Ok(key) = <[u8; KEY_LEN]>::try_from(bytes.as_slice()) {
@@ -133,7 +133,7 @@ pub fn write(written: &Written) -> String {
     text
 }
 
-/// Whether `name` can stand in a hello's server name: dot-separated labels of letters, digits, `-` and `_`.
+/// Whether `name` is a valid server name: dot-separated labels of letters, digits, `-` and `_`.
 #[must_use]
 pub fn is_host_name(name: &str) -> bool {
     let label_ok = |label: &str| {
@@ -148,8 +148,8 @@ pub fn is_host_name(name: &str) -> bool {
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, SecretError> {
-    // Hex first: no base64url text of a valid length is also hex, as neither "dd" nor "ee" bytes encode to hex digits
-    // and 16 bytes make 22 characters, not 32.
+    // Hex first: a base64url text of a valid length is never hex, because the bytes 0xdd and 0xee do not encode to hex digits, and
+    // 16 bytes make 22 characters instead of 32.
     if text.len().is_multiple_of(2)
         && let Ok(bytes) = base16ct::mixed::decode_vec(text)
     {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused() {
+    fn a_text_that_is_not_a_secret_is_refused() {
         let cases = [
             ("", SecretError::Length),
             ("00", SecretError::Length),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_never_prints_itself() {
+    fn a_printed_secret_is_redacted() {
         assert_eq!(format!("{KEY:?}"), "Secret(redacted)");
     }
 }

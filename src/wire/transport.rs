@@ -1,38 +1,37 @@
-//! The transports' frames, as far as somebody must know them who only passes them on: where one ends, and whether a DC's
-//! first one is an error.
+//! The transports' frames as a relay needs them: where a frame ends, and whether a DC's first frame is an error.
 //!
-//! Read <https://core.telegram.org/mtproto/mtproto-transports> first. A frame is a length and so many bytes; the length
-//! counts words in the abridged transport, and bytes (with the padding) in the other two. Its highest bit asks for a quick
-//! acknowledgement when a client sends it, and makes a token instead of a frame when a DC does.
+//! Read <https://core.telegram.org/mtproto/mtproto-transports> first. A frame is a length and that many bytes. The length
+//! counts words of 4 bytes in the abridged transport, and bytes with the padding in the other two. In a client's frame the
+//! highest bit of the length asks for a quick acknowledgement. From a DC it marks a token of 4 bytes in place of a frame.
 
 use crate::obfuscated2::Tag;
 
-/// The bytes of a length, and the flag that is none of it.
+/// Mask of a length's bits, without the flag in the highest bit.
 pub(crate) const LENGTH: u32 = 0x7fff_ffff;
-/// In the abridged transport: three bytes of length follow.
+/// First byte of a long frame in the abridged transport: three bytes of length follow.
 pub(crate) const LONG: u8 = 0x7f;
-/// An error is one word,
+/// Length of a transport error in bytes.
 pub(crate) const ERROR_LEN: u32 = 4;
-/// and in the padded transport up to so many bytes more.
+/// Longest padding in bytes in the padded transport.
 pub(crate) const MAX_PADDING: u32 = 15;
-/// Errors are the negated codes of HTTP, and a few of their own: −404, −429, −444.
+/// Range of transport errors: negated HTTP status codes, and a few others such as −444.
 pub(crate) const ERRORS: core::ops::Range<i32> = -999..0;
 
-/// Counts the whole frames in a stream of decrypted bytes, however it is cut.
+/// Finder of the ends of frames in a stream of decrypted bytes, which may be cut anywhere.
 ///
-/// Promise: it stores five bytes whatever comes, and takes any bytes at all. A stream that is no frames has some length
-/// too, which then just never ends.
+/// Promise: it stores five bytes and accepts any input. In a stream without frames it reads some length, and may then wait for an
+/// end that does not come.
 #[derive(Clone, Copy, Debug)]
 pub struct Frames {
     tag: Tag,
     prefix: [u8; 4],
     prefix_len: u8,
-    /// Bytes of the current frame that are still to come.
+    /// Bytes of the current frame that have not arrived yet.
     left: u32,
 }
 
 impl Frames {
-    /// A stream at its first byte, behind the header.
+    /// A stream at its first byte after the header.
     #[must_use]
     pub const fn new(tag: Tag) -> Frames {
         Frames {
@@ -43,7 +42,7 @@ impl Frames {
         }
     }
 
-    /// Takes in the next bytes and says whether a frame has ended within them.
+    /// Takes the next bytes and returns whether a frame ends in them.
     pub fn handle_input(&mut self, mut bytes: &[u8]) -> bool {
         let mut whole = false;
         while let Some((first, rest)) = bytes.split_first() {
@@ -69,7 +68,7 @@ impl Frames {
     }
 }
 
-/// The length that these first bytes of a frame say, once there are enough of them.
+/// Length of a frame in bytes, once enough of its first bytes have arrived.
 fn length(tag: Tag, prefix: [u8; 4], prefix_len: u8) -> Option<u32> {
     let [first, a, b, c] = prefix;
     match (tag, prefix_len) {
@@ -80,7 +79,7 @@ fn length(tag: Tag, prefix: [u8; 4], prefix_len: u8) -> Option<u32> {
     }
 }
 
-/// The code of the transport error that a DC's decrypted stream begins with, if it does. The first 8 bytes are enough.
+/// The transport error with which a DC's decrypted stream begins, if it does. The first 8 bytes are enough.
 #[must_use]
 pub fn transport_error(tag: Tag, start: &[u8]) -> Option<i32> {
     let (prefix, rest) = match tag {

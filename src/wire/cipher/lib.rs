@@ -1,10 +1,10 @@
 //! AES-256-CTR with a 128-bit big-endian counter: the only code that runs once for every relayed byte.
 //!
-//! The keystream comes from the ctr crate in batches. Adding it to the bytes is our own loop, in which both ciphers of a
-//! direction meet in one pass: the crate's own goes byte by byte in a program that is optimised for size.
-//! The functions are deliberately not generic: generic code is compiled where it is used, at that crate's optimisation
-//! level, while this crate is always compiled at level 3. That decides the relay's speed on a router without AES
-//! instructions, so keep it so.
+//! The ctr crate makes the keystream in batches. The XOR with the bytes is done here: one pass serves both ciphers of a
+//! direction, while the crate's own XOR works byte by byte in a program that is optimised for size.
+//!
+//! The functions are deliberately not generic. Generic code is compiled where it is used, at that crate's optimisation level,
+//! and this crate is compiled at level 3. That decides the relay's speed on a router without AES instructions.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -27,16 +27,16 @@ use core::fmt;
 use ctr::CtrCore;
 use ctr::flavors::Ctr128BE;
 
-/// AES-256 in counter mode, one block after the other.
+/// AES-256 in counter mode, block by block.
 type Blocks = CtrCore<Aes256Enc, Ctr128BE>;
 
-/// An AES block.
+/// Length of an AES block in bytes.
 const BLOCK_LEN: usize = 16;
-/// Blocks of keystream that are made at once: as many as the widest back end takes (64, with AVX-512). For two streams they are
-/// 2 KiB of stack, which stay in a router's L1 data cache with the bytes they are for.
+/// Blocks of keystream per batch: 64, as the widest back end (AVX-512) takes. The keystreams of two streams are 2 KiB of stack and
+/// fit into a router's L1 data cache together with the bytes.
 const BATCH: usize = 64;
 
-/// A key and the counter's first value: what a stream starts from.
+/// A key and the initial counter block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StreamKey {
     /// The AES-256 key.
@@ -46,7 +46,7 @@ pub struct StreamKey {
 }
 
 impl StreamKey {
-    /// The key and IV that stand one after the other in `bytes`.
+    /// The key and the IV, concatenated in `bytes`.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 48]) -> StreamKey {
         let (mut key, mut iv) = ([0; 32], [0; 16]);
@@ -56,7 +56,7 @@ impl StreamKey {
         StreamKey { key, iv }
     }
 
-    /// Key and IV, one after the other.
+    /// Key and IV, concatenated.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 48] {
         let mut bytes = [0; 48];
@@ -73,35 +73,35 @@ impl fmt::Debug for StreamKey {
     }
 }
 
-/// One direction of one connection: a key and a place in its stream.
+/// The cipher of one direction: a key and a position in its keystream.
 ///
-/// The round keys are derived anew for each call and live on its stack. That takes a few hundredths of the time of 1 KiB, and an
-/// idle session carries 56 bytes instead of two hundred to a thousand.
+/// Each call derives the round keys on its stack. That costs a few percent of the time of 1 KiB, and an idle session holds 56
+/// bytes instead of 200 to 1,000.
 #[derive(Clone)]
 pub struct Stream {
     key: StreamKey,
     position: u64,
 }
 
-/// Keystream for a batch.
+/// The keystream of one batch.
 type Keystream = [[u8; BLOCK_LEN]; BATCH];
 
 const NO_KEYSTREAM: Keystream = [[0; BLOCK_LEN]; BATCH];
 
 impl Stream {
-    /// The stream at its first byte.
+    /// A stream at its first byte.
     #[must_use]
     pub fn new(key: &StreamKey) -> Stream {
         Stream::at(key, 0)
     }
 
-    /// The stream at byte `position`.
+    /// A stream at byte `position`.
     #[must_use]
     pub fn at(key: &StreamKey, position: u64) -> Stream {
         Stream { key: *key, position }
     }
 
-    /// Encrypts or decrypts `bytes` in place (in counter mode the two are the same) and moves on.
+    /// Encrypts or decrypts `bytes` in place, which is the same in counter mode, and advances.
     #[inline(never)]
     pub fn apply(&mut self, bytes: &mut [u8]) {
         let mut cipher = self.cipher();
@@ -119,17 +119,17 @@ impl Stream {
         Blocks::inner_iv_init(Aes256Enc::new(&self.key.key.into()), &self.key.iv.into())
     }
 
-    /// The most bytes that one batch serves from here.
+    /// The number of bytes that one batch serves from this position.
     fn room(&self) -> usize {
         BATCH * BLOCK_LEN - self.offset()
     }
 
-    /// Where in its block the next byte stands.
+    /// The next byte's offset in its block.
     fn offset(&self) -> usize {
         (self.position % BLOCK_LEN as u64) as usize
     }
 
-    /// Makes the keystream of the next `len` bytes, at most [`Stream::room`], and moves on. Returns where it begins.
+    /// Makes the keystream of the next `len` bytes, at most [`Stream::room`], and advances. Returns its offset in `keystream`.
     fn fill(&mut self, cipher: &mut Blocks, keystream: &mut Keystream, len: usize) -> usize {
         let offset = self.offset();
         let blocks = keystream
@@ -141,7 +141,7 @@ impl Stream {
         offset
     }
 
-    /// Takes back the last `len` bytes: they are going to be encrypted once more.
+    /// Moves back by `len` bytes, which are then encrypted again.
     pub fn rewind(&mut self, len: usize) {
         self.position = self.position.saturating_sub(len as u64);
     }
@@ -153,8 +153,7 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// Adds as much of `keystream` as there are bytes. By words: with link-time optimisation for size the compiler makes none of
-/// its own.
+/// XORs `keystream` into `bytes`, word by word: with link-time optimisation for size the compiler does not vectorise the loop.
 #[inline(always)]
 fn xor(bytes: &mut [u8], keystream: &[u8]) {
     let (words, rest) = bytes.as_chunks_mut::<8>();
@@ -168,7 +167,7 @@ fn xor(bytes: &mut [u8], keystream: &[u8]) {
     }
 }
 
-/// [`xor`] with two at once: a load and a store less for each word.
+/// XORs two keystreams into `bytes` in one pass, which saves a load and a store for each word.
 #[inline(always)]
 fn xor_both(bytes: &mut [u8], one: &[u8], other: &[u8]) {
     let (words, rest) = bytes.as_chunks_mut::<8>();
@@ -182,7 +181,7 @@ fn xor_both(bytes: &mut [u8], one: &[u8], other: &[u8]) {
     xor(rest, other.get(done..).unwrap_or_default());
 }
 
-/// Takes one cipher off and puts the other on, in one pass over the bytes.
+/// Decrypts `bytes` with one cipher and encrypts them with the other, in one pass.
 #[inline(never)]
 pub fn recrypt(from: &mut Stream, to: &mut Stream, bytes: &mut [u8]) {
     let (mut from_cipher, mut to_cipher) = (from.cipher(), to.cipher());
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_encrypted_alike_again() {
+    fn bytes_after_a_rewind_are_encrypted_alike() {
         for len in [0, 1, 16, 100, 4096] {
             let mut stream = Stream::new(&KEY);
             let mut whole = vec![0x5a; 4096];
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_never_print_themselves() {
+    fn printed_keys_are_redacted() {
         assert_eq!(
             format!("{KEY:?} {:?}", Stream::new(&KEY)),
             "StreamKey(redacted) Stream(redacted)"

@@ -1,4 +1,4 @@
-//! An open connection: messages become frames, encrypted, in TLS records if it must be; and back.
+//! An open connection: encodes messages as encrypted frames, in TLS records with fake TLS, and decodes them.
 
 use super::frames::{self, BadFrame, Frame, Reader};
 use crate::cipher::{Stream, StreamKey};
@@ -14,9 +14,9 @@ pub struct Channel {
     up: Stream,
     down: Stream,
     reader: Reader,
-    /// With fake TLS: where the stream of records stands.
+    /// State of the record stream, with fake TLS.
     records: Option<Unwrapper>,
-    /// The header, until it goes out before the first message.
+    /// The header, until it is sent with the first message.
     header: Option<[u8; HEADER_LEN]>,
 }
 
@@ -39,8 +39,8 @@ impl Channel {
         }
     }
 
-    /// Appends to `out` the bytes that carry this message; before the first one, whatever opens the connection. `fill` is the
-    /// source of the padding's random bytes.
+    /// Appends the bytes that carry this message to `out`. The first message is preceded by the header. `fill` is the source of the
+    /// padding's random bytes.
     pub fn send(&mut self, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), out: &mut Vec<u8>) {
         let header = self.header.take();
         let opens = header.is_some();
@@ -61,10 +61,10 @@ impl Channel {
         }
     }
 
-    /// Takes what was read, which is decrypted in place, and appends the frames that end in it.
+    /// Decrypts the read bytes in place and appends the frames that end in them.
     ///
     /// # Errors
-    /// When no data centre or proxy sends this. The channel is then of no more use.
+    /// On an invalid frame. The channel cannot be used any further then.
     pub fn receive(&mut self, bytes: &mut [u8], frames: &mut Vec<Frame>) -> Result<(), BadFrame> {
         let payload = match &mut self.records {
             Some(records) => records.unwrap_in_place(bytes).map_err(|_| BadFrame::Records)?,

@@ -1,39 +1,40 @@
-//! The frames of the three transports: messages out, messages in.
+//! Encoder and decoder of the three transports' frames.
 //!
-//! Read <https://core.telegram.org/mtproto/mtproto-transports> first. [`crate::transport`] only counts frames for those who
-//! pass them on; here they are taken apart.
+//! Read <https://core.telegram.org/mtproto/mtproto-transports> first. [`crate::transport`] finds only the ends of frames, for a
+//! relay. This module decodes their contents.
 
 use crate::obfuscated2::Tag;
 use crate::transport::{ERROR_LEN, ERRORS, LENGTH, LONG, MAX_PADDING};
 use alloc::vec::Vec;
 
-/// The longest frame that is taken: a part of a file is at most 1 MiB, and nothing else is nearly as long.
+/// Length limit of a frame in bytes. The longest frames carry a part of a file, at most 1 MiB.
 pub const MAX_FRAME_LEN: usize = 0x0011_0000;
-/// The shortest message: key id, message id and length of one that is not encrypted.
+/// Length of the shortest message in bytes: key id, message id and length of an unencrypted one.
 const MIN_MESSAGE_LEN: usize = 20;
-/// Key id and message key of an encrypted message; whole blocks follow.
+/// Length in bytes of an encrypted message's key id and message key. Whole AES blocks follow.
 const ENCRYPTED_AT: usize = 24;
+/// Length of an AES block in bytes.
 const BLOCK_LEN: usize = 16;
 
-/// What came in one frame.
+/// The contents of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A message, without the transport's padding.
     Message(Vec<u8>),
-    /// An error of the transport: −404, −429, −444.
+    /// A transport error: −404, −429 or −444.
     Error(i32),
-    /// Somebody acknowledges a message quickly.
+    /// A quick acknowledgement, with its token.
     QuickAck(u32),
 }
 
-/// No data centre sends such a frame.
+/// Why a frame is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFrame {
-    /// Longer than [`MAX_FRAME_LEN`].
+    /// The frame is longer than [`MAX_FRAME_LEN`].
     TooLong(u32),
-    /// Shorter than any message, and no error.
+    /// The frame is shorter than any message, and not a transport error.
     TooShort(usize),
-    /// The TLS records around it are none.
+    /// The bytes around the frame are not TLS records.
     Records,
 }
 
@@ -42,14 +43,14 @@ impl core::fmt::Display for BadFrame {
         match self {
             BadFrame::TooLong(len) => write!(f, "a frame of {len} bytes"),
             BadFrame::TooShort(len) => write!(f, "a frame of only {len} bytes"),
-            BadFrame::Records => f.write_str("no TLS record"),
+            BadFrame::Records => f.write_str("not a TLS record"),
         }
     }
 }
 
 impl core::error::Error for BadFrame {}
 
-/// Appends a frame with this message, whose length must be a multiple of 4, as every message's is.
+/// Appends a frame with this message, whose length must be a multiple of 4. `fill` is the source of the padding's random bytes.
 pub fn write(tag: Tag, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), out: &mut Vec<u8>) {
     debug_assert!(message.len().is_multiple_of(4), "a message of whole words");
     let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
@@ -74,15 +75,15 @@ pub fn write(tag: Tag, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), out: &mu
     out.extend_from_slice(message);
 }
 
-/// Cuts a stream of decrypted bytes into frames.
+/// Decoder of a stream of decrypted bytes into frames.
 ///
-/// Promise: it holds at most one frame and [`MAX_FRAME_LEN`] bytes, whatever comes.
+/// Promise: it holds at most one frame of at most [`MAX_FRAME_LEN`] bytes.
 #[derive(Debug)]
 pub struct Reader {
     tag: Tag,
     prefix: [u8; 4],
     prefix_len: u8,
-    /// The length of the frame that is coming, once it is known.
+    /// Length of the current frame in bytes, once it is known.
     len: Option<usize>,
     body: Vec<u8>,
 }
@@ -100,10 +101,10 @@ impl Reader {
         }
     }
 
-    /// Takes in the next bytes and appends the frames that end in them.
+    /// Takes the next bytes and appends the frames that end in them.
     ///
     /// # Errors
-    /// When no data centre sends this. The stream is then of no more use.
+    /// On an invalid frame. The stream cannot be decoded any further then.
     pub fn handle_input(&mut self, mut bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), BadFrame> {
         while let Some((first, rest)) = bytes.split_first() {
             let Some(len) = self.len else {
@@ -160,7 +161,7 @@ fn prefix(tag: Tag, bytes: [u8; 4], len: u8) -> Prefix {
     }
 }
 
-/// Tells messages from errors, and takes the transport's padding off.
+/// Distinguishes messages from transport errors, and removes the transport's padding.
 fn frame(tag: Tag, mut body: Vec<u8>) -> Result<Frame, BadFrame> {
     if body.len() < MIN_MESSAGE_LEN {
         let code = body.first_chunk().map(|code| i32::from_le_bytes(*code));
@@ -181,7 +182,7 @@ fn frame(tag: Tag, mut body: Vec<u8>) -> Result<Frame, BadFrame> {
             let blocks = body.len().saturating_sub(ENCRYPTED_AT) / BLOCK_LEN;
             ENCRYPTED_AT.saturating_add(blocks.saturating_mul(BLOCK_LEN))
         };
-        // A message that says to be longer than its frame is for its reader to refuse.
+        // A message that claims to be longer than its frame is left for its own decoder to refuse.
         body.truncate(len);
     }
     Ok(Frame::Message(body))

@@ -1,17 +1,17 @@
-//! The header that a proxy's client sends: as towards a data centre, but both keys are hashed with the secret.
+//! The header that a proxy's client sends: that of a connection to a data centre, with both keys hashed with the secret.
 
 use crate::cipher::{Stream, StreamKey};
 use crate::obfuscated2::{self, HEADER_LEN, Tag, field};
 use crate::secret::Secret;
 
-/// The header towards a proxy and the two streams that it begins.
+/// The header to a proxy and the two streams that it keys.
 #[derive(Debug)]
 pub struct ProxyInit {
     /// The 64 bytes to send first.
     pub header: [u8; HEADER_LEN],
-    /// Encrypts what follows the header.
+    /// Cipher of the bytes after the header.
     pub up: Stream,
-    /// What the proxy will encrypt with, from its first byte.
+    /// Key of the proxy's bytes, from the first one.
     pub down: StreamKey,
 }
 
@@ -29,7 +29,7 @@ impl ProxyInit {
         obfuscated2::put(&mut plain, field::DC, &dc.to_le_bytes());
         obfuscated2::put(&mut plain, field::REST, &rest);
 
-        // The tag and what follows it are encrypted; what stands before goes as it is.
+        // The header is encrypted from the tag on; the bytes before it are sent in clear.
         let mut up = Stream::new(&obfuscated2::hashed(&keys, secret));
         let mut header = plain;
         up.apply(&mut header);
