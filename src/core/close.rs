@@ -4,6 +4,7 @@
 //! order in which tables show it, and `index` is its place there: counters are plain arrays.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -71,6 +72,32 @@ words! {
         Shutdown = "shutdown",
         /// Something of our own went wrong.
         Error = "error",
+    }
+}
+
+impl CloseReason {
+    /// The reason for which an error of the client's socket ends its session.
+    #[must_use]
+    pub fn of_client_error(error: &io::Error) -> CloseReason {
+        match error.kind() {
+            ErrorKind::BrokenPipe => CloseReason::ClientClosed,
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => CloseReason::ClientReset,
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                CloseReason::ClientTimeout
+            }
+            _ => CloseReason::Error,
+        }
+    }
+
+    /// The reason for which an error of the DC's socket ends a session.
+    #[must_use]
+    pub fn of_dc_error(error: &io::Error) -> CloseReason {
+        match CloseReason::of_client_error(error) {
+            CloseReason::ClientClosed => CloseReason::DcClosed,
+            CloseReason::ClientReset => CloseReason::DcReset,
+            CloseReason::ClientTimeout => CloseReason::DcTimeout,
+            other => other,
+        }
     }
 }
 

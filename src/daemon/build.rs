@@ -2,19 +2,16 @@
 
 use crate::config::{ClockSkew, Config, QuotaReset, User as ConfiguredUser};
 use crate::pool::BufferPool;
-use crate::relay::held::Holder;
-use crate::relay::opening::{self, Openings};
-use crate::relay::passthrough::{Front, Site};
-use crate::relay::pipes::Pipes;
-use crate::relay::replay::ReplayWindow;
-use crate::relay::{Context, Shared, User};
+use crate::relay::{
+    self, Context, FrontSite, Holder, PendingHandshakes, Pipes, ReplayWindow, SCRATCH_LEN, Shared, Site, User,
+};
 use crate::stats::Stats;
 use mtrelay_core::dc::DcId;
 use mtrelay_core::dial::{DialOptions, Dialer};
 use mtrelay_core::map::Map;
-use mtrelay_core::sys::clock;
 use mtrelay_core::sys::process::{self, Rights};
 use mtrelay_core::sys::socket::Tuning;
+use mtrelay_core::sys::{clock, random};
 use smol::LocalExecutor;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -72,7 +69,7 @@ pub(super) fn descriptors(config: &Config) -> u64 {
 pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'static>>) -> Rc<Shared> {
     let handshakes = MAX_HANDSHAKES.min(nofile / 4);
     let mut draw = [0; 2];
-    opening::fill(&mut draw);
+    random::fill(&mut draw);
     let flight_len = FLIGHT_LENS.start + usize::from(u16::from_le_bytes(draw)) % FLIGHT_LENS.len();
     let pool = BufferPool::new(config.buffers as usize, config.buffer_size as usize);
     Rc::new(Shared {
@@ -87,15 +84,15 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         ),
         replay: RefCell::new(ReplayWindow::new(config.replay_window as usize)),
         key_shares: RefCell::default(),
-        openings: Rc::new(Openings::new(handshakes as usize)),
-        pulses: Rc::default(),
-        fronted: Rc::default(),
+        pending: Rc::new(PendingHandshakes::new(handshakes as usize)),
+        sessions: Rc::default(),
+        front_connections: Rc::default(),
         clock: Cell::new(clock(config)),
         clock_trusted: Cell::new(is_clock_trusted(config)),
         flight_len,
-        max_strangers: MAX_FRONT_CONNECTIONS.min(nofile / 16).max(1) as usize,
-        unknown: RefCell::default(),
-        scratch: RefCell::new(vec![0; opening::SCRATCH_LEN].into_boxed_slice()),
+        max_front_connections: MAX_FRONT_CONNECTIONS.min(nofile / 16).max(1) as usize,
+        unknown_dcs: RefCell::default(),
+        scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
     })
 }
 
@@ -145,11 +142,10 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>, old: Option<&Context
     for id in config.dcs.iter().map(|(id, _)| id) {
         shared.stats.declare_dc(id);
     }
-    let dialer = shared.dialer.clone();
     let front = front(config, shared, old.and_then(|old| old.front.as_ref()));
     Rc::new(Context {
         shared: shared.clone(),
-        secrets: users.iter().map(|user| user.secret).collect(),
+        secrets: config.users.iter().map(|user| user.secret).collect(),
         users,
         modes: config.modes,
         fast_mode: config.fast_mode,
@@ -163,11 +159,10 @@ pub(super) fn context(config: &Config, shared: &Rc<Shared>, old: Option<&Context
         max_sessions_per_ip: config.max_sessions_per_ip.map(|limit| limit as usize),
         answer_timeout: config.answer_timeout,
         dcs: config.dcs.clone(),
-        dialer,
     })
 }
 
-fn front(config: &Config, shared: &Rc<Shared>, old: Option<&Rc<Front>>) -> Option<Rc<Front>> {
+fn front(config: &Config, shared: &Rc<Shared>, old: Option<&Rc<FrontSite>>) -> Option<Rc<FrontSite>> {
     let site = Site {
         address: config.front_address.as_ref()?.to_string(),
         server_name: config.front_domain.clone(),
@@ -177,8 +172,8 @@ fn front(config: &Config, shared: &Rc<Shared>, old: Option<&Rc<Front>>) -> Optio
     if let Some(same) = old.filter(|old| old.site == site) {
         return Some(same.clone());
     }
-    let front = Rc::new(Front::new(site, shared.dialer.clone()));
-    shared.spawn(Front::keep_measured(Rc::downgrade(&front), shared.stats.clone()));
+    let front = Rc::new(FrontSite::new(site, shared.dialer.clone(), shared.stats.clone()));
+    shared.spawn(relay::keep_measured(Rc::downgrade(&front)));
     Some(front)
 }
 
@@ -189,7 +184,6 @@ fn user(user: &ConfiguredUser, stats: &Stats) -> User {
         .set(user.quota_mb.map(|megabytes| u64::from(megabytes) << 20));
     User {
         name: user.name.as_str().into(),
-        secret: user.secret,
         enabled: user.enabled,
         expires: user.expires.as_ref().map(|date| date.end_unix()),
         max_sessions: user.max_sessions.map(u64::from),
@@ -228,7 +222,7 @@ pub(super) fn expiries(config: &Config) -> Map<String, String> {
 /// A configuration for a start without a file: the defaults, and one user with a fresh random secret.
 pub(super) fn generated_config() -> Config {
     let mut secret = [0; 16];
-    opening::fill(&mut secret);
+    random::fill(&mut secret);
     let mut config = Config::default();
     config.listen.push(SocketAddr::from((
         std::net::Ipv6Addr::UNSPECIFIED,

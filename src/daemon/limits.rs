@@ -3,8 +3,7 @@
 use super::relay_state::ActiveConfig;
 use crate::access;
 use crate::config::{Config, QuotaReset, month};
-use crate::relay::pulse::Pulse;
-use crate::relay::{Context, Shared};
+use crate::relay::{Context, SessionHandle, Shared};
 use mtrelay_core::close::CloseReason;
 use mtrelay_core::sys::clock;
 use std::cell::Cell;
@@ -22,12 +21,12 @@ pub(super) fn apply(active: &ActiveConfig, shared: &Shared, changed: &Cell<bool>
         let is_over = |end: u64| now.is_some_and(|now| now >= end);
         if user.expires.is_some_and(is_over) {
             shared
-                .pulses
-                .end(CloseReason::Expired, |pulse| pulse.is_of(&user.name));
+                .sessions
+                .end(CloseReason::Expired, |session| session.is_of(&user.name));
         } else if user.stats.is_over_quota() {
             shared
-                .pulses
-                .end(CloseReason::Quota, |pulse| pulse.is_of(&user.name));
+                .sessions
+                .end(CloseReason::Quota, |session| session.is_of(&user.name));
         }
     }
     if changed.get() {
@@ -49,9 +48,9 @@ fn drain_exceeding(config: &Config, context: &Context, shared: &Shared) -> bool 
     let within_s = u32::try_from(within_s).unwrap_or(u32::MAX);
     let mut usage: Vec<Usage> = context.users.iter().map(|_| Usage::default()).collect();
     let mut any = false;
-    shared.pulses.each(|pulse| {
-        let exceeded = exceeded_limit(pulse, context, &mut usage);
-        any |= pulse.leave(exceeded.map(|reason| (reason, within_s)));
+    shared.sessions.each(|session| {
+        let exceeded = exceeded_limit(session, context, &mut usage);
+        any |= session.end_within(exceeded.map(|reason| (reason, within_s)));
     });
     any
 }
@@ -64,17 +63,18 @@ struct Usage {
 }
 
 /// The limit that a session exceeds while all older sessions stay.
-fn exceeded_limit(pulse: &Pulse, context: &Context, usage: &mut [Usage]) -> Option<CloseReason> {
-    let (name, secret) = pulse.user.as_ref()?;
-    let mut users = context.users.iter().zip(usage);
+fn exceeded_limit(session: &SessionHandle, context: &Context, usage: &mut [Usage]) -> Option<CloseReason> {
+    let (name, secret) = session.user.as_ref()?;
+    let users = context.users.iter().zip(&context.secrets).zip(usage);
     // A changed secret ends the sessions that were opened with the old one.
-    let Some((user, usage)) = users.find(|(user, _)| user.name == *name && user.secret == *secret) else {
+    let mut users = users.filter(|((user, current), _)| user.name == *name && **current == *secret);
+    let Some(((user, _), usage)) = users.next() else {
         return Some(CloseReason::UserDisabled);
     };
     if !user.enabled {
         return Some(CloseReason::UserDisabled);
     }
-    let source = access::source(pulse.client);
+    let source = access::source(session.client);
     let is_new = !usage.sources.contains(&source);
     let too_many = user.max_sessions.is_some_and(|limit| usage.sessions >= limit)
         || user

@@ -1,7 +1,7 @@
 //! The listeners, and the address lists that decide about each accepted connection.
 
 use super::relay_state::RelayState;
-use crate::relay::{self, Taken};
+use crate::relay::{self, Accepted};
 use mtrelay_core::close::Reject;
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::clock;
@@ -129,7 +129,7 @@ async fn accept(listener: Rc<Async<TcpListener>>, relay: Rc<RelayState>) {
             Err(error) if is_shortage(&error) => {
                 // Unused prewarmed connections and one pending handshake give up their descriptors before accepting pauses.
                 relay.shared.dialer.drop_warm();
-                if relay.shared.openings.give_up_one(clock::now()) {
+                if relay.shared.pending.displace_one(clock::now()) {
                     future::yield_now().await;
                     continue;
                 }
@@ -164,10 +164,15 @@ fn admit(connection: TcpStream, peer: SocketAddr, relay: &Rc<RelayState>) {
         Err(error) => return log::warn!("cannot register a connection with the reactor: {error}"),
     };
     let source = context.limited_source(client).filter(|_| !is_balancer);
-    let openings = &relay.shared.openings;
-    let ticket = openings.enter(source, clock::now(), &relay.shared.stats);
-    let taken = Taken { connection, client };
-    relay.shared.spawn(relay::serve(taken, context, ticket));
+    let slot = relay
+        .shared
+        .pending
+        .enter(source, clock::now(), &relay.shared.stats);
+    let accepted = Accepted {
+        socket: connection,
+        client,
+    };
+    relay.shared.spawn(relay::serve(accepted, context, slot));
 }
 
 fn is_shortage(error: &io::Error) -> bool {

@@ -33,7 +33,7 @@ impl Daemon {
         };
         self.drain().or(second_stop).await;
         let shared = &self.relay.shared;
-        shared.pulses.end(CloseReason::Shutdown, |_| true);
+        shared.sessions.end(CloseReason::Shutdown, |_| true);
         self.wait_for_sessions(SWEEP_INTERVAL).await;
         if let Some(state) = &self.state {
             state.save(shared);
@@ -45,7 +45,7 @@ impl Daemon {
     async fn drain(&self) {
         self.listeners.take().close().await;
         let shared = &self.relay.shared;
-        shared.openings.cut_all();
+        shared.pending.close_all();
         let timeout = self.relay.active().config.drain_timeout;
         let sessions = shared.stats.sessions_active();
         let Some(timeout) = timeout.filter(|_| sessions > 0) else {

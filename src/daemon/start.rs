@@ -11,7 +11,7 @@ use super::{turns, ubus_service};
 use crate::config::Config;
 use crate::http;
 use crate::link;
-use crate::relay::isolate;
+use crate::relay::panic_guard;
 use mtrelay_core::reactor::{self, Async};
 use mtrelay_core::sys::signal::Signals;
 use mtrelay_core::sys::stdio::Stdio;
@@ -98,7 +98,7 @@ fn start_log(options: &RunOptions, config: &Config, warnings: &[String]) -> Resu
     };
     syslog::init(target, log_level(config, options.verbose))
         .map_err(|error| StartError::System(format!("logging: {error}")))?;
-    isolate::log_panics();
+    panic_guard::log_panics();
     for warning in warnings {
         log::warn!("{}", unnamed(warning));
     }

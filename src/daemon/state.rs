@@ -7,8 +7,7 @@
 //! The format: the line `mtrelay state 1`; a line `quota BYTES MONTH NAME` for each user (MONTH is `-` if the date was
 //! unknown); the line `replay COUNT`; COUNT replay keys of 16 bytes, the oldest first; the line `end`.
 
-use crate::relay::Shared;
-use crate::relay::replay::Mark;
+use crate::relay::{Mark, Shared};
 use mtrelay_core::sys::process;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, Write};

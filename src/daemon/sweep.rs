@@ -23,8 +23,8 @@ impl Daemon {
                 .config
                 .idle_timeout
                 .map_or(0, |idle| u32::try_from(idle.as_secs()).unwrap_or(u32::MAX));
-            shared.pulses.sweep(idle_s);
-            shared.fronted.sweep(idle_s);
+            shared.sessions.sweep(idle_s);
+            shared.front_connections.sweep(idle_s);
             shared.clock.set(build::clock(&active.config));
             shared.clock_trusted.set(build::is_clock_trusted(&active.config));
             limits::apply(&active, shared, &self.limits_changed);

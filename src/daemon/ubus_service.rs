@@ -5,7 +5,7 @@ use super::instance::Daemon;
 use super::reload::ReloadError;
 use crate::link;
 use crate::probe;
-use crate::relay::isolate;
+use crate::relay::panic_guard;
 use crate::stats::Emit;
 use crate::stats::snapshot::Snapshot;
 use crate::ubus::{self, Check, Document, Failure, Service, Status};
@@ -29,7 +29,7 @@ pub(super) async fn serve(daemon: Rc<Daemon>) {
     let socket = daemon.relay.active().config.ubus_socket.clone();
     loop {
         let serving = ubus::serve(socket.as_deref(), &daemon, &daemon.notifications.queue);
-        isolate::isolated(&daemon.relay.shared.stats, serving).await;
+        panic_guard::guarded(&daemon.relay.shared.stats, serving).await;
         Timer::after(AFTER_PANIC).await;
     }
 }

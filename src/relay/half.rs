@@ -1,6 +1,6 @@
 //! One direction of a session: unwrap, recrypt, wrap, or nothing of all that.
 //!
-//! Read [`Half::run`] first. Bytes that stay as they are never enter user space: they go through a pipe (splice(2)). The
+//! Read [`Flow::poll`] first. Bytes that stay as they are never enter user space: they go through a pipe (splice(2)). The
 //! others are copied out of the socket, treated, written, and only then taken off it, as many as were written: so there is
 //! never anything in hand for a receiver that is behind, and no block of the pool waits for one.
 //!
@@ -13,12 +13,12 @@ mod copying;
 mod splicing;
 
 use crate::pool::{Block, BufferPool, Waiting};
+use crate::relay::live_sessions::SessionHandle;
 use crate::relay::pipes::Pipes;
-use crate::relay::pulse::Pulse;
 use mtrelay_core::reactor::{Async, Kind, Place};
 use mtrelay_core::sys::socket;
 use splicing::Held;
-use std::future::{Future as _, poll_fn};
+use std::future::Future as _;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
@@ -63,7 +63,7 @@ const AHEAD: usize = 4;
 
 /// How a half ended.
 #[derive(Debug)]
-pub enum HalfEnd {
+pub(super) enum HalfEnd {
     /// The sender has finished. Telling the receiver is the caller's part.
     Finished,
     /// Reading failed; all that had arrived was passed on.
@@ -76,7 +76,7 @@ pub enum HalfEnd {
 
 /// What happens to the bytes on their way.
 #[derive(Debug, Default)]
-pub struct Treatment {
+pub(super) struct Treatment {
     /// Take the payload out of TLS records.
     pub unwrap: Option<Unwrapper>,
     /// Take the first cipher off and put the second one on.
@@ -86,7 +86,7 @@ pub struct Treatment {
 }
 
 /// One direction.
-pub struct Half<'a> {
+pub(super) struct Half<'a> {
     /// Where the bytes come from,
     pub from: &'a Async<TcpStream>,
     /// and go to.
@@ -98,29 +98,13 @@ pub struct Half<'a> {
     /// or pass through.
     pub pipes: &'a Pipes,
     /// Told of every byte.
-    pub pulse: &'a Pulse,
+    pub pulse: &'a SessionHandle,
     /// Counts every byte of payload.
     pub moved: &'a dyn Fn(usize),
 }
 
-impl Half<'_> {
-    /// Moves bytes until the direction ends.
-    pub async fn run(self) -> HalfEnd {
-        let mut flow = Flow::new(self);
-        poll_fn(|context| flow.poll(context)).await
-    }
-
-    /// The same, with these bytes before all others.
-    pub async fn run_after(self, head: &[u8]) -> HalfEnd {
-        match write_all(self.to, head).await {
-            Ok(()) => self.run().await,
-            Err(error) => HalfEnd::WriteFailed(error),
-        }
-    }
-}
-
 /// A half on its way.
-pub struct Flow<'a> {
+pub(super) struct Flow<'a> {
     half: Half<'a>,
     held: Option<Held<'a>>,
     record: Record,
@@ -192,7 +176,7 @@ enum Moved {
 impl<'a> Flow<'a> {
     /// Before its first byte.
     #[must_use]
-    pub fn new(half: Half<'a>) -> Flow<'a> {
+    pub(super) fn new(half: Half<'a>) -> Flow<'a> {
         Flow {
             is_bound: half.treatment.recrypt.is_none(),
             half,
@@ -214,13 +198,13 @@ impl<'a> Flow<'a> {
     /// When the receiver stalls, the sender's window is bound until it has proved itself again. What is on its way then
     /// still comes, and no more. The sender's receive buffer is kept already ([`socket::keep_receive_buffer`]), until the first proof.
     #[must_use]
-    pub fn clamping(mut self) -> Flow<'a> {
+    pub(super) fn clamping(mut self) -> Flow<'a> {
         self.clamp = Clamp::First;
         self
     }
 
     /// Moves bytes until the direction ends, or nothing can be moved.
-    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<HalfEnd> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<HalfEnd> {
         self.pump(context).map(|end| end.unwrap_or_else(|end| end))
     }
 
@@ -457,7 +441,11 @@ impl<'a> Flow<'a> {
     }
 }
 
-async fn write_all(to: &Async<TcpStream>, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all of `bytes`.
+///
+/// # Errors
+/// As write(2).
+pub(super) async fn write_all(to: &Async<TcpStream>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let len = to.write_with(|mut socket| socket.write(bytes)).await?;
         bytes = &bytes[len..];
@@ -466,7 +454,7 @@ async fn write_all(to: &Async<TcpStream>, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Tells a receiver that there will be no more.
-pub fn finish(to: &Async<TcpStream>) {
+pub(super) fn finish(to: &Async<TcpStream>) {
     // An error means that it knows.
     let _ = to.get_ref().shutdown(Shutdown::Write);
 }
@@ -475,7 +463,7 @@ pub fn finish(to: &Async<TcpStream>) {
 ///
 /// # Errors
 /// When it did not finish but failed.
-pub async fn discard(from: &Async<TcpStream>) -> io::Result<()> {
+pub(super) async fn discard(from: &Async<TcpStream>) -> io::Result<()> {
     // The bytes live within the closure, so that the future does not carry them.
     while from.read_with(|mut socket| socket.read(&mut [0; 4096])).await? > 0 {}
     Ok(())

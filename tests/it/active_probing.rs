@@ -462,9 +462,9 @@ fn a_front_name_that_resolves_to_this_relay_is_refused_and_counted() {
         assert_eq!(visit(([127, 0, 0, 1], port).into(), &probe).bytes, []);
         relay.wait_stat("fronted_failed", |n| n == before + 1);
     }
-    relay.wait_log("this relay itself");
+    relay.wait_log("a listener of this relay");
     let warnings = relay.log_lines();
-    let warnings = warnings.iter().filter(|line| line.contains("cannot be shown"));
+    let warnings = warnings.iter().filter(|line| line.contains("cannot be reached"));
     assert_eq!(warnings.count(), 1, "one warning for any number of clients");
     assert_eq!(
         (relay.stat("reject_malformed"), relay.stat("fronted_total")),

@@ -57,6 +57,14 @@ pub fn try_fill(bytes: &mut [u8]) -> io::Result<()> {
     })
 }
 
+/// A random number below `end`, which is at most 65,536. The bias is at most `end` / 65,536: for lengths and pauses, not for keys.
+#[must_use]
+pub fn below(end: usize) -> usize {
+    let mut drawn = [0; 2];
+    fill(&mut drawn);
+    usize::from(u16::from_le_bytes(drawn)) % end.max(1)
+}
+
 fn draw(bytes: &mut [u8]) -> io::Result<()> {
     getrandom::fill(bytes).map_err(io::Error::other)
 }

@@ -1,10 +1,11 @@
 //! When a half goes on, by the reactor's looks.
 
 use super::*;
-use crate::relay::pulse::Pulses;
+use crate::relay::live_sessions::SessionRegistry;
 use mtrelay_core::reactor::block_on;
 use smol::future;
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, TcpListener};
 use std::rc::Rc;
 use wire::cipher::StreamKey;
@@ -39,8 +40,8 @@ fn whoever_moved_much_lets_the_others_go_first_until_it_has_little() {
     let (to, mut receiver) = pair();
     receiver.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let (pool, pipes) = (BufferPool::new(4, 16 * 1024), Pipes::new(2, 1 << 20));
-    let pulses = Rc::new(Pulses::default());
-    let pulse = pulses.begin(None, Ipv4Addr::LOCALHOST.into());
+    let registry = Rc::new(SessionRegistry::default());
+    let pulse = registry.begin(None, Ipv4Addr::LOCALHOST.into());
     let key = StreamKey {
         key: [1; 32],
         iv: [2; 16],

@@ -1,8 +1,7 @@
-//! Tasks whose panic ends nothing but themselves.
+//! Containment of panics: a panic ends the task in which it happens, and no other.
 //!
-//! No input of a peer is known to make the relay panic. Should one be found, it costs its sender the connection and
-//! nobody else anything: what the task held (its place, its blocks, its counters) goes back as it is dropped. Where
-//! panics abort, the process ends instead, and procd starts it again at once.
+//! No input of a peer is known to make the relay panic. If one does, its sender loses the connection. What the task held (its slot, its
+//! blocks, its gauges) is released as it is dropped. Router builds abort on panic instead, and procd starts the process again.
 
 use crate::stats::Stats;
 use std::future::Future;
@@ -10,14 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-/// Runs `task` to its end or its panic, which is counted.
-pub async fn isolated(stats: &Stats, task: impl Future<Output = ()>) {
+/// Runs `task` to its end. A panic in it is counted and ends it.
+pub async fn guarded(stats: &Stats, task: impl Future<Output = ()>) {
     let mut task = pin!(task);
     std::future::poll_fn(|context| poll(task.as_mut(), context, stats)).await;
 }
 
-/// Unwind safety: the task is not polled again, and what it shared with others are counters and lists that it changes in
-/// single steps.
+/// Unwind safety: the task is not polled again. What it shares with other tasks are counters and lists that it changes in single steps.
 fn poll(task: Pin<&mut dyn Future<Output = ()>>, context: &mut Context<'_>, stats: &Stats) -> Poll<()> {
     let polled = catch_unwind(AssertUnwindSafe(|| task.poll(context)));
     polled.unwrap_or_else(|_| {
@@ -26,7 +24,7 @@ fn poll(task: Pin<&mut dyn Future<Output = ()>>, context: &mut Context<'_>, stat
     })
 }
 
-/// From now on a panic is a line in the log, wherever that goes. Where panics abort, the standard library's words on stderr are.
+/// Logs panics through the log facade from now on. Where panics abort, the standard library's message on stderr remains.
 pub fn log_panics() {
     if cfg!(panic = "unwind") {
         std::panic::set_hook(Box::new(|info| log::error!("panic: {info}")));
@@ -46,7 +44,7 @@ mod tests {
     use std::rc::Rc;
 
     #[test]
-    fn a_panic_ends_its_session_as_error_gives_all_back_and_leaves_the_others() {
+    fn panic_ends_its_session_as_error_releases_everything_and_leaves_other_sessions() {
         let (executor, stats) = (Rc::new(LocalExecutor::new()), Stats::new());
         let pool = Rc::new(BufferPool::new(1, 64));
         let dc = DcId::new(2).expect("not 0");
@@ -72,7 +70,7 @@ mod tests {
                     }
                     session.end(CloseReason::ClientClosed, mtrelay_core::sys::clock::now());
                 };
-                isolated(&stats, whole).await;
+                guarded(&stats, whole).await;
             })
         };
         let (one, other) = (Rc::default(), Rc::default());

@@ -1,0 +1,223 @@
+//! Both directions of a session, or of a front connection, until both have ended or one has ended the whole.
+//!
+//! A state machine polled by hand: an idle session consists of it, and nested futures would each store their inner future once more.
+
+use crate::relay::half::{self, Flow, Half, HalfEnd, Treatment};
+use crate::relay::linger::{CloseMode, Ending};
+use crate::relay::live_sessions::SessionHandle;
+use mtrelay_core::close::CloseReason;
+use mtrelay_core::reactor::Async;
+use std::future::Future;
+use std::io::{self, ErrorKind, Read as _};
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Writes what the client has sent already. Its result is the transformation of the bytes that follow.
+pub(super) type FirstBytes<'a> = Pin<Box<dyn Future<Output = io::Result<Treatment>> + 'a>>;
+
+/// Both directions. Poll it until it is ready.
+pub(super) struct Duplex<'a> {
+    client: &'a Async<TcpStream>,
+    dc: &'a Async<TcpStream>,
+    handle: &'a SessionHandle,
+    up: Up<'a>,
+    down: Option<Flow<'a>>,
+    /// The first cause of an end.
+    reason: Option<CloseReason>,
+    resets: Resets,
+    /// How the client's connection is to be closed. `None`: its FIN is sent already, or it failed.
+    client_close: Option<CloseMode>,
+    /// How the DC's connection is to be closed. `None`: its FIN is sent already, or it failed.
+    dc_close: Option<CloseMode>,
+}
+
+/// Which failed writes to the DC, or the front site, reset the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resets {
+    /// Those to a DC that was reset. One to a DC that had sent FIN before is an orderly end.
+    OnlyFresh,
+    /// Also those to a site that had sent FIN before: its own visitors see its RST then.
+    AlwaysTold,
+}
+
+enum Up<'a> {
+    First(FirstBytes<'a>, Option<Half<'a>>),
+    Flowing(Flow<'a>),
+    /// Writing to the DC has failed. The client's bytes are discarded, so that it is not blocked while the DC's last bytes pass.
+    Discarding,
+    Over,
+}
+
+/// One direction has ended the whole.
+struct Over;
+
+impl<'a> Duplex<'a> {
+    /// Both directions before their first byte. `first` writes what the client has sent already and gives `up` its transformation.
+    #[must_use]
+    pub(super) fn new(first: FirstBytes<'a>, up: Half<'a>, down: Half<'a>, resets: Resets) -> Duplex<'a> {
+        Duplex {
+            client: up.from,
+            dc: up.to,
+            handle: up.pulse,
+            up: Up::First(first, Some(up)),
+            down: Some(Flow::new(down).clamping()),
+            reason: None,
+            resets,
+            client_close: None,
+            dc_close: None,
+        }
+    }
+
+    /// Moves bytes until both directions have ended, one of them has ended the whole, or the session is ended through its handle.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        self.advance(context).map(|()| Ending {
+            reason: self.reason.unwrap_or(CloseReason::Error),
+            client: self.client_close,
+            dc: self.dc_close,
+        })
+    }
+
+    fn advance(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.poll_up(context).is_err() || self.poll_down(context).is_err() {
+            return Poll::Ready(());
+        }
+        if let (Up::Discarding, None) = (&self.up, &self.down) {
+            self.up = Up::Over;
+        }
+        if let (Up::Over, None) = (&self.up, &self.down) {
+            return Poll::Ready(());
+        }
+        self.handle.poll_ended(context).map(|reason| self.note(reason))
+    }
+
+    fn poll_up(&mut self, context: &mut Context<'_>) -> Result<(), Over> {
+        loop {
+            let end = match &mut self.up {
+                Up::First(first, half) => match first.as_mut().poll(context) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Err(error)) => HalfEnd::WriteFailed(error),
+                    Poll::Ready(Ok(treatment)) => {
+                        // `Some` until `first` is ready, which happens once.
+                        if let Some(half) = half.take() {
+                            self.up = Up::Flowing(Flow::new(Half { treatment, ..half }));
+                        }
+                        continue;
+                    }
+                },
+                Up::Flowing(flow) => match flow.poll(context) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(end) => end,
+                },
+                Up::Discarding => {
+                    if discard(self.client, context).is_ready() {
+                        self.up = Up::Over;
+                    }
+                    return Ok(());
+                }
+                Up::Over => return Ok(()),
+            };
+            self.up_ended(end)?;
+        }
+    }
+
+    fn up_ended(&mut self, end: HalfEnd) -> Result<(), Over> {
+        self.up = Up::Over;
+        match end {
+            HalfEnd::Finished => {
+                self.note(CloseReason::ClientClosed);
+                // When the other direction has ended as well, closing the connection sends the FIN.
+                if self.down.is_some() {
+                    finish(self.dc, self.dc_close);
+                }
+            }
+            HalfEnd::ReadFailed(error) => {
+                self.note(CloseReason::of_client_error(&error));
+                self.dc_close = Some(CloseMode::Reset);
+                return Err(Over);
+            }
+            HalfEnd::BadRecord => {
+                log::debug!("client={}: not a TLS record", self.handle.client);
+                self.note(CloseReason::Error);
+                self.client_close = Some(CloseMode::Fin);
+                return Err(Over);
+            }
+            HalfEnd::WriteFailed(error) => {
+                // What the DC has sent before must still reach the client.
+                self.note(CloseReason::of_dc_error(&error));
+                let had_closed = self.down.is_none();
+                self.client_close = Some(match self.resets {
+                    Resets::AlwaysTold if had_closed => CloseMode::Reset,
+                    _ => close_mode_after(&error),
+                });
+                self.up = Up::Discarding;
+            }
+        }
+        self.handle.half_closed();
+        Ok(())
+    }
+
+    fn poll_down(&mut self, context: &mut Context<'_>) -> Result<(), Over> {
+        let Some(flow) = &mut self.down else { return Ok(()) };
+        let Poll::Ready(end) = flow.poll(context) else {
+            return Ok(());
+        };
+        self.down = None;
+        match end {
+            HalfEnd::Finished => {
+                self.note(CloseReason::DcClosed);
+                if !matches!(self.up, Up::Over) {
+                    finish(self.client, self.client_close);
+                }
+            }
+            HalfEnd::ReadFailed(error) => {
+                self.note(CloseReason::of_dc_error(&error));
+                self.client_close = Some(CloseMode::Reset);
+                return Err(Over);
+            }
+            HalfEnd::BadRecord => return Err(Over),
+            HalfEnd::WriteFailed(error) => {
+                // What the client has sent before must still reach the DC.
+                self.note(CloseReason::of_client_error(&error));
+                self.dc_close = Some(close_mode_after(&error));
+            }
+        }
+        self.handle.half_closed();
+        Ok(())
+    }
+
+    fn note(&mut self, reason: CloseReason) {
+        self.reason.get_or_insert(reason);
+    }
+}
+
+/// Passes a FIN on, unless the receiver is to be reset: when a write has met the sender's reset, the kernel reports it once, and the
+/// read that follows sees an orderly end.
+fn finish(receiver: &Async<TcpStream>, mode: Option<CloseMode>) {
+    if mode != Some(CloseMode::Reset) {
+        half::finish(receiver);
+    }
+}
+
+/// How the other side is closed when writing to this one has failed. A peer that had closed before answers with RST as well, and then
+/// the kernel reports EPIPE.
+fn close_mode_after(error: &io::Error) -> CloseMode {
+    if error.kind() == ErrorKind::BrokenPipe {
+        CloseMode::Fin
+    } else {
+        CloseMode::Reset
+    }
+}
+
+/// Reads and discards; ready at the end of the stream or an error.
+fn discard(from: &Async<TcpStream>, context: &mut Context<'_>) -> Poll<()> {
+    while from.may_read(context).is_ready() {
+        match from.get_ref().read(&mut [0; 4096]) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => from.not_readable(),
+            Ok(0) | Err(_) => return Poll::Ready(()),
+        }
+    }
+    Poll::Pending
+}

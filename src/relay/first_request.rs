@@ -1,0 +1,419 @@
+//! The first request: what a client sends before the DC's first answer. It can still be sent again to another address.
+//!
+//! The bytes are passed on at once and kept in a retry buffer ([`Held`]). When a DC closes, resets or stays silent before its first
+//! answer, the request is sent to another address behind a new header. The phase ends with the DC's first byte, with the client's
+//! FIN, or when the request is too long to be kept; the duplex takes over then.
+//!
+//! Promises: the DC's answer is only peeked at, so the duplex starts with its first byte; and no byte is read from the client that
+//! could not be kept.
+
+use crate::relay::held::{Held, Holder};
+use crate::relay::live_sessions::SessionHandle;
+use mtrelay_core::close::CloseReason;
+use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::sys::{random, socket};
+use std::cell::RefCell;
+use std::fmt;
+use std::future::{Future as _, poll_fn};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use wire::Mode;
+use wire::accept::Handshake;
+use wire::cipher::{Stream, StreamKey};
+use wire::faketls::record::Unwrapper;
+use wire::obfuscated2::{DcInit, HEADER_LEN, Tag};
+use wire::transport::{Frames, transport_error};
+
+/// First and longest interval between two looks at the unacknowledged bytes; the kernel has no event for them.
+const INITIAL_POLL_INTERVAL: Duration = Duration::from_millis(5);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(320);
+
+/// The client's side: the bytes of the request, and the ciphers towards the client.
+pub(super) struct FirstRequest {
+    /// The client's mode.
+    pub mode: Mode,
+    /// Decrypts the client's bytes.
+    pub up: Stream,
+    /// The key and IV that the client decrypts with.
+    pub down: StreamKey,
+    /// In ee mode: the state of the client's TLS record stream.
+    pub records: Option<Unwrapper>,
+    tag: Tag,
+    dc: i16,
+    held: Held,
+    frames: Frames,
+    /// The first frame is complete. From then on the DC owes an answer.
+    whole_frame: bool,
+}
+
+/// The DC's side, for one connection to it.
+pub(super) struct DcAttempt {
+    header: [u8; HEADER_LEN],
+    /// Encrypts the bytes that follow the header.
+    pub up: Stream,
+    /// The key and IV that the DC encrypts with.
+    pub down: StreamKey,
+    /// Fast mode: the DC encrypts with the client's key.
+    pub fast: bool,
+    /// Bytes of header and request that were written.
+    sent: usize,
+}
+
+/// How the phase ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The DC has answered, or the request can no longer be sent again: the duplex begins.
+    Proceed,
+    /// The DC was lost before an answer.
+    Lost(DcLoss),
+    /// The client's connection has failed, or its bytes are invalid.
+    Failed(CloseReason),
+    /// The session was ended from outside.
+    Ended(CloseReason),
+}
+
+/// How a DC was lost before its first answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DcLoss {
+    /// Its connection ended.
+    Ended(CloseReason),
+    /// It sent nothing within the answer timeout.
+    Silent,
+}
+
+impl DcLoss {
+    /// The reason for which the connection ended, if it did.
+    #[must_use]
+    pub(super) fn ended(self) -> Option<CloseReason> {
+        match self {
+            DcLoss::Ended(reason) => Some(reason),
+            DcLoss::Silent => None,
+        }
+    }
+}
+
+impl fmt::Display for DcLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DcLoss::Ended(reason) => reason.fmt(f),
+            DcLoss::Silent => f.write_str("silence"),
+        }
+    }
+}
+
+/// What the phase works with.
+#[derive(Clone, Copy)]
+pub(super) struct RequestIo<'a> {
+    /// The client's socket.
+    pub client: &'a Async<TcpStream>,
+    /// The DC's socket, just connected.
+    pub dc: &'a Async<TcpStream>,
+    /// The session in the registry.
+    pub handle: &'a SessionHandle,
+    /// Counts the client's bytes.
+    pub moved_up: &'a dyn Fn(usize),
+    /// Buffer in which the request is encrypted, piece by piece.
+    pub scratch: &'a RefCell<Box<[u8]>>,
+    /// Time for the DC's answer after it has acknowledged the request; `None`: no limit.
+    pub answer_timeout: Option<Duration>,
+}
+
+/// What the answer timeout waits for.
+enum AnswerWatch {
+    /// The request is not complete, or not written.
+    Off,
+    /// Acknowledgements of the request; with the interval to the next look at them.
+    Sending(Duration),
+    /// The DC's answer: it has acknowledged the whole request.
+    Waiting,
+}
+
+enum Event {
+    Client,
+    Dc,
+    Time,
+}
+
+impl FirstRequest {
+    /// The request of a client that has just authenticated. Nothing is read yet.
+    #[must_use]
+    pub(super) fn new(opening: Handshake, holder: &Rc<Holder>) -> FirstRequest {
+        let Handshake {
+            mode,
+            tag,
+            dc,
+            up,
+            down,
+            records,
+            ..
+        } = opening;
+        FirstRequest {
+            mode,
+            up,
+            down,
+            records,
+            tag,
+            dc,
+            held: holder.empty(),
+            frames: Frames::new(tag),
+            whole_frame: false,
+        }
+    }
+
+    /// A header for the next DC connection. Only one of a session's headers may carry the client's own key (`fast`): whether a DC
+    /// accepts the same key twice is not documented.
+    #[must_use]
+    pub(super) fn attempt(&self, fast: bool) -> DcAttempt {
+        let init = if fast {
+            DcInit::fast(self.tag, self.dc, &self.down, &mut random::fill)
+        } else {
+            DcInit::new(self.tag, self.dc, &mut random::fill)
+        };
+        DcAttempt {
+            header: init.header,
+            up: init.up,
+            down: init.down,
+            fast,
+            sent: 0,
+        }
+    }
+
+    /// Sends the request until the DC answers, or no answer is to be expected any more.
+    pub(super) async fn send(&mut self, attempt: &mut DcAttempt, terms: RequestIo<'_>) -> Outcome {
+        match self.exchange(attempt, terms).await {
+            Ok(asked) | Err(asked) => asked,
+        }
+    }
+
+    async fn exchange(&mut self, attempt: &mut DcAttempt, terms: RequestIo<'_>) -> Result<Outcome, Outcome> {
+        let mut timer = Timer::never();
+        let mut watch = AnswerWatch::Off;
+        // The first bytes often arrive together with the handshake: they are read without waiting for an event.
+        let mut event = Event::Client;
+        loop {
+            match event {
+                Event::Client => match self.receive(terms)? {
+                    Received::More => watch = AnswerWatch::Off,
+                    Received::Nothing => {}
+                    Received::Full => return Ok(Outcome::Proceed),
+                },
+                Event::Dc => self.peek_answer(attempt, terms)?,
+                Event::Time => {}
+            }
+            let pushed = self.push(attempt, terms.dc, terms.scratch);
+            let all_sent =
+                pushed.map_err(|error| Outcome::Lost(DcLoss::Ended(CloseReason::of_dc_error(&error))))?;
+            if let (true, true, Some(timeout)) = (all_sent, self.whole_frame, terms.answer_timeout) {
+                watch = match watch {
+                    AnswerWatch::Waiting if matches!(event, Event::Time) => {
+                        return Ok(Outcome::Lost(DcLoss::Silent));
+                    }
+                    AnswerWatch::Waiting => AnswerWatch::Waiting,
+                    // An acknowledgement takes at least a round trip, so the first look waits.
+                    AnswerWatch::Off => {
+                        timer = Timer::after(INITIAL_POLL_INTERVAL);
+                        AnswerWatch::Sending(INITIAL_POLL_INTERVAL)
+                    }
+                    _ if socket::unacknowledged(terms.dc.get_ref()) == 0 => {
+                        timer = Timer::after(timeout);
+                        AnswerWatch::Waiting
+                    }
+                    AnswerWatch::Sending(pause) if matches!(event, Event::Time) => {
+                        let pause = (2 * pause).min(MAX_POLL_INTERVAL);
+                        timer = Timer::after(pause);
+                        AnswerWatch::Sending(pause)
+                    }
+                    sending @ AnswerWatch::Sending(_) => sending,
+                };
+            }
+            if matches!(watch, AnswerWatch::Off) {
+                timer = Timer::never();
+            }
+            event = next(terms, !all_sent, &mut timer).await;
+        }
+    }
+
+    /// Reads what the client has sent into the retry buffer.
+    fn receive(&mut self, terms: RequestIo<'_>) -> Result<Received, Outcome> {
+        // A larger place costs memory, so it is taken only when there are bytes for it.
+        if self.held.is_full() && socket::is_open_and_silent(terms.client.get_ref()) {
+            terms.client.not_readable();
+            return Ok(Received::Nothing);
+        }
+        if !self.held.make_room() {
+            return Ok(Received::Full);
+        }
+        let (records, up) = (&mut self.records, &mut self.up);
+        let received = self.held.add(|room| {
+            let len = match terms.client.get_ref().read(room) {
+                Ok(0) => return Err(Received::Full.into()),
+                Ok(len) => len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(Received::Nothing.into()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    terms.client.not_readable();
+                    return Err(Received::Nothing.into());
+                }
+                Err(error) => return Err(ReceiveError::Over(CloseReason::of_client_error(&error))),
+            };
+            if len < room.len() && !terms.client.is_closing() {
+                terms.client.not_readable();
+            }
+            terms.handle.touch();
+            let bytes = &mut room[..len];
+            let payload = match records {
+                Some(records) => records
+                    .unwrap_in_place(bytes)
+                    .map_err(|_| ReceiveError::BadRecord)?,
+                None => 0..len,
+            };
+            up.apply(&mut bytes[payload.clone()]);
+            Ok(payload)
+        });
+        match received {
+            Ok(range) => {
+                self.note_received(range, terms.moved_up);
+                Ok(Received::More)
+            }
+            Err(ReceiveError::Fine(heard)) => Ok(heard),
+            Err(ReceiveError::Over(reason)) => Err(Outcome::Failed(reason)),
+            Err(ReceiveError::BadRecord) => {
+                log::debug!("client={}: not a TLS record", terms.handle.client);
+                Err(Outcome::Failed(CloseReason::Error))
+            }
+        }
+    }
+
+    fn note_received(&mut self, range: Range<usize>, moved_up: &dyn Fn(usize)) {
+        moved_up(range.len());
+        let mut piece = [0; 256];
+        let mut at = range.start;
+        while at < range.end && !self.whole_frame {
+            let len = self.held.read(at..range.end, &mut piece);
+            self.whole_frame = self.frames.handle_input(&piece[..len]);
+            at += len;
+        }
+    }
+
+    /// Peeks at the DC's socket. Its bytes stay in the socket for the duplex.
+    fn peek_answer(&self, attempt: &DcAttempt, terms: RequestIo<'_>) -> Result<(), Outcome> {
+        let mut start = [0; 8];
+        match terms.dc.get_ref().peek(&mut start) {
+            Ok(0) => Err(Outcome::Lost(DcLoss::Ended(CloseReason::DcClosed))),
+            Ok(len) => {
+                if log::log_enabled!(log::Level::Debug) {
+                    Stream::new(&attempt.down).apply(&mut start);
+                    if let Some(code) = transport_error(self.tag, &start[..len]) {
+                        log::debug!("dial: DC {}: transport error {code}", self.dc);
+                    }
+                }
+                Err(Outcome::Proceed)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                terms.dc.not_readable();
+                Ok(())
+            }
+            Err(error) => Err(Outcome::Lost(DcLoss::Ended(CloseReason::of_dc_error(&error)))),
+        }
+    }
+
+    /// Writes what the DC has not been sent yet; `true` when everything is written.
+    ///
+    /// # Errors
+    /// When the DC's connection has failed.
+    fn push(
+        &mut self,
+        attempt: &mut DcAttempt,
+        dc: &Async<TcpStream>,
+        scratch: &RefCell<Box<[u8]>>,
+    ) -> io::Result<bool> {
+        let mut scratch = scratch.borrow_mut();
+        while attempt.sent < HEADER_LEN + self.held.len() {
+            let header = attempt.header.get(attempt.sent..).unwrap_or_default();
+            let from = attempt.sent.saturating_sub(HEADER_LEN);
+            scratch[..header.len()].copy_from_slice(header);
+            let behind = &mut scratch[header.len()..];
+            let len = self.held.read(from..self.held.len(), behind);
+            attempt.up.apply(&mut behind[..len]);
+            let len = header.len() + len;
+            let written = write(dc.get_ref(), &scratch[..len])?;
+            attempt.sent += written;
+            attempt.up.rewind((len - written).min(len - header.len()));
+            if written < len {
+                dc.not_writable();
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes the rest and releases the retry buffer. The request cannot be sent again after this.
+    ///
+    /// # Errors
+    /// When the DC's connection has failed.
+    pub(super) async fn finish(
+        mut self,
+        mut attempt: DcAttempt,
+        dc: &Async<TcpStream>,
+        scratch: &RefCell<Box<[u8]>>,
+    ) -> io::Result<(Option<Unwrapper>, Stream, Stream)> {
+        while !self.push(&mut attempt, dc, scratch)? {
+            dc.writable().await?;
+        }
+        Ok((self.records, self.up, attempt.up))
+    }
+}
+
+/// The result of reading from the client.
+enum Received {
+    More,
+    Nothing,
+    /// The client's FIN, or no room to keep more: left to the duplex.
+    Full,
+}
+
+enum ReceiveError {
+    Fine(Received),
+    Over(CloseReason),
+    BadRecord,
+}
+
+impl From<Received> for ReceiveError {
+    fn from(heard: Received) -> ReceiveError {
+        ReceiveError::Fine(heard)
+    }
+}
+
+/// # Errors
+/// As write(2); a full socket is no error and takes 0 bytes.
+fn write(mut to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match to.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            other => return other,
+        }
+    }
+}
+
+/// Waits for the next event. The DC comes first: its answer ends the phase.
+async fn next(terms: RequestIo<'_>, unsent: bool, timer: &mut Timer) -> Event {
+    poll_fn(|context| {
+        if terms.dc.may_read(context).is_ready() {
+            return Poll::Ready(Event::Dc);
+        }
+        if unsent && terms.dc.may_write(context).is_ready() {
+            return Poll::Ready(Event::Dc);
+        }
+        if terms.client.may_read(context).is_ready() {
+            return Poll::Ready(Event::Client);
+        }
+        Pin::new(&mut *timer).poll(context).map(|_| Event::Time)
+    })
+    .await
+}
