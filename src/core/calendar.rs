@@ -81,7 +81,7 @@ impl FromStr for Date {
     type Err = String;
 
     fn from_str(text: &str) -> Read<Date> {
-        let not_a_date = || String::from("is no date (YYYY-MM-DD, such as 2027-01-31)");
+        let not_a_date = || String::from("is not a date (YYYY-MM-DD, such as 2027-01-31)");
         let shape = text.len() == 10
             && text.bytes().enumerate().all(|(at, b)| {
                 if at == 4 || at == 7 {
@@ -103,7 +103,7 @@ impl FromStr for Date {
             _ => 31,
         };
         if year < 1970 || !(1..=12).contains(&month) || !(1..=days).contains(&day) {
-            return wrong("is no day of the calendar (YYYY-MM-DD, such as 2027-01-31)");
+            return wrong("is not a day of the calendar (YYYY-MM-DD, such as 2027-01-31)");
         }
         Ok(Date { year, month, day })
     }

@@ -1,7 +1,7 @@
-//! Why things end: the words that the log, `/stats`, ubus, LuCI and the metrics all share.
+//! Close reasons, connect failures and reject reasons: the words that the log, `/stats`, ubus, LuCI and the metrics share.
 //!
-//! Scripts and dashboards match on these words, so they are written down once, here. Every word of a set stands in `ALL`, in the
-//! order in which tables show it, and `index` is its place there: counters are plain arrays.
+//! Scripts and dashboards match on these words, so each is defined once, here. `ALL` holds every word of a set in the order of
+//! tables, and `index` is a word's position in it, so that counters are plain arrays.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -15,17 +15,17 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every one, in the order of `index`.
+            /// All variants, in the order of `index`.
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
 
-            /// The word that the outside sees.
+            /// The word in all outputs.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
                 }
             }
 
-            /// The place in `ALL`.
+            /// The position in `ALL`.
             pub const fn index(self) -> usize {
                 self as usize
             }
@@ -40,19 +40,19 @@ macro_rules! words {
 }
 
 words! {
-    /// Why a session ended. Each session has exactly one.
+    /// Why a session ended. Each session has exactly one close reason.
     CloseReason {
-        /// The client ended its side, and then all was delivered.
+        /// The client closed its side, and all bytes were delivered.
         ClientClosed = "client_closed",
         /// The client reset its connection.
         ClientReset = "client_reset",
-        /// The DC ended its side, and then all was delivered.
+        /// The DC closed its side, and all bytes were delivered.
         DcClosed = "dc_closed",
         /// The DC reset its connection.
         DcReset = "dc_reset",
-        /// The client no longer acknowledged what was sent to it.
+        /// The client no longer acknowledged bytes.
         ClientTimeout = "client_timeout",
-        /// The DC no longer acknowledged, or never answered.
+        /// The DC no longer acknowledged bytes.
         DcTimeout = "dc_timeout",
         /// Neither side sent anything for the idle time.
         IdleTimeout = "idle_timeout",
@@ -62,15 +62,15 @@ words! {
         UnknownDc = "unknown_dc",
         /// A limit on sessions or addresses was reached.
         Limit = "limit",
-        /// The user's traffic allowance is used up.
+        /// The user's traffic quota is used up.
         Quota = "quota",
-        /// The user's last day is over.
+        /// The user's expiry date has passed.
         Expired = "expired",
         /// The user was switched off or removed.
         UserDisabled = "user_disabled",
-        /// The relay was told to stop.
+        /// The relay is shutting down.
         Shutdown = "shutdown",
-        /// Something of our own went wrong.
+        /// An internal or system error of the relay.
         Error = "error",
     }
 }
@@ -104,13 +104,13 @@ impl CloseReason {
 words! {
     /// Why one attempt at one address of a DC failed.
     ConnectFailure {
-        /// Nobody listens there.
+        /// The address refused the connection.
         Refused = "refused",
-        /// No answer in time.
+        /// The address did not answer in time.
         Timeout = "timeout",
         /// No route to that network or host.
         Unreachable = "unreachable",
-        /// The connection was reset while it was being made.
+        /// The connection was reset while it was established.
         Reset = "reset",
         /// Any other error.
         Other = "other",
@@ -118,35 +118,35 @@ words! {
 }
 
 words! {
-    /// Why an opening did not become a session.
+    /// Why a handshake did not become a session.
     Reject {
-        /// No user's secret fits.
+        /// No user's secret matches.
         BadSecret = "bad_secret",
-        /// A transport tag that does not exist or is not allowed there.
+        /// The transport tag is unknown or not allowed in this mode.
         BadTag = "bad_tag",
-        /// The same handshake was seen before.
+        /// The handshake is in the replay window.
         Replay = "replay",
-        /// The hello's time is too far from ours.
+        /// The hello's time differs too much from the local clock.
         ClockSkew = "clock_skew",
         /// The handshake did not finish in time.
         Timeout = "timeout",
-        /// Bytes that fit no mode.
+        /// The bytes fit no mode.
         Malformed = "malformed",
-        /// A mode that is switched off.
+        /// The mode is switched off.
         ModeDisabled = "mode_disabled",
-        /// The client went away in the middle of its handshake.
+        /// The client closed during the handshake.
         Closed = "closed",
-        /// A host name that is not the front domain.
+        /// The server name is not a front domain.
         BadSni = "bad_sni",
-        /// The address is not allowed.
+        /// The client's address is not allowed.
         Blocked = "blocked",
-        /// Closed to make room for a newer opening.
+        /// The handshake was closed to make room for a newer one.
         Budget = "budget",
     }
 }
 
 words! {
-    /// Who brought a session to its end.
+    /// The side that ended a session.
     Side {
         /// The Telegram client.
         Client = "client",

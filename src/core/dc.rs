@@ -1,9 +1,8 @@
 //! Telegram's data centres: how clients name them, and where they are.
 //!
-//! A client writes the id of the data centre it wants into the header that opens its connection (see
-//! `wire::obfuscated2`): a signed number, negative when it wants that centre's media server. Which addresses belong to
-//! an id is not asked of anyone: the clients carry a list, and so do we. It changes once in some years, hence the
-//! `dc` sections of the configuration, which replace a centre's addresses.
+//! A client names the data centre in the header that opens its connection (see `wire::obfuscated2`): a signed number, negative
+//! for the media server. The addresses of an id come from a built-in list, as in the clients. The list changes once in some
+//! years; `dc` sections of the configuration replace the addresses of an id.
 //!
 //! Promise: a [`DcId`] is never zero and always has a positive counterpart.
 
@@ -26,31 +25,31 @@ impl DcId {
         }
     }
 
-    /// Whatever number a client wrote, even one that names no data centre: for looking it up and for logging it.
+    /// The number in a client's header, even if it names no data centre, for lookups and the log.
     #[must_use]
     pub const fn from_wire(raw: i16) -> DcId {
         DcId(raw)
     }
 
-    /// The signed number, as it stands in the header. The sign must reach the data centre, or media fails to load.
+    /// The signed number in the header. The sign must reach the data centre, or media fails to load.
     #[must_use]
     pub const fn raw(self) -> i16 {
         self.0
     }
 
-    /// Whether the client wants the media server.
+    /// Whether the id names a media server.
     #[must_use]
     pub const fn is_media(self) -> bool {
         self.0 < 0
     }
 
-    /// The same data centre with the wish for media.
+    /// The media server of the same data centre.
     #[must_use]
     pub const fn media(self) -> DcId {
         DcId(self.main().0.wrapping_neg())
     }
 
-    /// The same data centre without the wish for media.
+    /// The main server of the same data centre.
     #[must_use]
     pub const fn main(self) -> DcId {
         DcId(self.0.saturating_abs())
@@ -63,10 +62,10 @@ impl fmt::Display for DcId {
     }
 }
 
-/// The port on which every data centre listens. (80 and 5222 answer too; nothing is gained by them here.)
+/// The port of every data centre. Ports 80 and 5222 answer too, without an advantage here.
 const PORT: u16 = 443;
 
-/// The list that the clients have built in. IPv4 stands before IPv6: which is tried first is the dialer's business.
+/// The clients' built-in list. The order of the families has no meaning: the dialer decides which is tried first.
 #[rustfmt::skip]
 const BUILT_IN: [(i16, &[IpAddr]); 9] = [
     (1, &[v4(149, 154, 175, 50), v6([0x2001, 0x0b28, 0xf23d, 0xf001, 0, 0, 0, 0xa])]),
@@ -74,9 +73,9 @@ const BUILT_IN: [(i16, &[IpAddr]); 9] = [
     (3, &[v4(149, 154, 175, 100), v6([0x2001, 0x0b28, 0xf23d, 0xf003, 0, 0, 0, 0xa])]),
     (4, &[v4(149, 154, 167, 91), v6([0x2001, 0x067c, 0x04e8, 0xf004, 0, 0, 0, 0xa])]),
     (5, &[v4(149, 154, 171, 5), v4(91, 108, 56, 100), v6([0x2001, 0x0b28, 0xf23f, 0xf005, 0, 0, 0, 0xa])]),
-    // The content network: public channels' files.
+    // The CDN: files of public channels.
     (203, &[v4(91, 105, 192, 100), v6([0x2a0a, 0xf280, 0x0203, 0x000a, 0x5000, 0, 0, 0x0100])]),
-    // The test servers' numbers start behind 10000.
+    // Ids above 10000 name test servers.
     (10001, &[v4(149, 154, 175, 10), v6([0x2001, 0x0b28, 0xf23d, 0xf001, 0, 0, 0, 0xe])]),
     (10002, &[v4(149, 154, 167, 40), v6([0x2001, 0x067c, 0x04e8, 0xf002, 0, 0, 0, 0xe])]),
     (10003, &[v4(149, 154, 175, 117), v6([0x2001, 0x0b28, 0xf23d, 0xf003, 0, 0, 0, 0xe])]),
@@ -90,14 +89,12 @@ const fn v6(s: [u16; 8]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]))
 }
 
-/// Which addresses belong to which data centre.
-///
-/// A dozen entries, looked up once per connection: a sorted vector does.
+/// The addresses of each data centre: a sorted vector of about a dozen entries, searched once per connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table(Vec<(DcId, Vec<SocketAddr>)>);
 
 impl Table {
-    /// The addresses that the clients have built in.
+    /// The table of the built-in addresses.
     #[must_use]
     pub fn built_in() -> Table {
         let row = |&(raw, addresses): &(i16, &[IpAddr])| {
@@ -112,8 +109,7 @@ impl Table {
         Table(BUILT_IN.iter().map(row).collect())
     }
 
-    /// Replaces the addresses of exactly this id; its media (or main) counterpart keeps its own. No address at all
-    /// takes the id out of the table.
+    /// Replaces the addresses of this id alone; its media or main counterpart keeps its own. An empty list removes the id.
     pub fn set(&mut self, id: DcId, addresses: Vec<SocketAddr>) {
         let found = self.0.binary_search_by_key(&id, |row| row.0);
         match (found, addresses.is_empty()) {
@@ -124,14 +120,14 @@ impl Table {
         }
     }
 
-    /// The addresses of this id, in the order in which they were given; a media id without addresses of its own has
-    /// its main one's. `None` if we know no such data centre; never an empty list.
+    /// The addresses of this id, in their order. A media id without its own addresses has those of its main id. `None` if the data
+    /// centre is unknown; never an empty list.
     #[must_use]
     pub fn lookup(&self, id: DcId) -> Option<&[SocketAddr]> {
         self.exact(id).or_else(|| self.exact(id.main()))
     }
 
-    /// Every id that has addresses of its own, in ascending order.
+    /// Every id with its own addresses, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (DcId, &[SocketAddr])> {
         self.0.iter().map(|(id, addresses)| (*id, addresses.as_slice()))
     }

@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Whether a Host header is an IP address or `localhost`: names that no foreign DNS server can point at this machine (DNS rebinding).
+/// Whether a Host header is an IP address or `localhost`.
+///
+/// Other names are refused against DNS rebinding, where a foreign DNS server points its own name at this machine.
 #[must_use]
 pub fn names_this_machine(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else {

@@ -1,6 +1,6 @@
-//! What both programs stand on: the reactor, system calls, the dialer, the UCI reader, the log.
+//! The common base of both programs: reactor, system calls, dialer, UCI reader and log.
 //!
-//! Nothing here knows a session, a user or a download. `mtrelay` and `mtfetch` depend on this crate and never on each other.
+//! This crate knows no session, user or download. `mtrelay` and `mtfetch` depend on it and never on each other.
 
 pub mod calendar;
 pub mod close;

@@ -1,9 +1,9 @@
-//! A map in one sorted vector: for the few dozen entries of a configuration and its counters, at a fifth of the code that each
-//! instance of the standard library's tree brings.
+//! A map as one sorted vector, for the few dozen entries of a configuration and its counters. Its code is a fifth of an instance
+//! of `BTreeMap`.
 
 use std::borrow::Borrow;
 
-/// Keys in their order, each with its value. Inserting moves what comes after, which is nothing to worry about up to thousands.
+/// A map in key order. An insertion moves the later entries, which is cheap up to a few thousand entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map<K, V>(Vec<(K, V)>);
 
@@ -30,7 +30,7 @@ impl<K: Ord, V> Map<K, V> {
         self.0.get(at).map(|(_, value)| value)
     }
 
-    /// Whether there is such a key.
+    /// Whether the key exists.
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -38,7 +38,7 @@ impl<K: Ord, V> Map<K, V> {
         self.place(key).is_ok()
     }
 
-    /// Sets a key's value and gives the one that it had.
+    /// Sets a key's value and returns the previous one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.place(&key) {
             Ok(at) => self.0.get_mut(at).map(|(_, old)| std::mem::replace(old, value)),
@@ -49,7 +49,7 @@ impl<K: Ord, V> Map<K, V> {
         }
     }
 
-    /// Takes a key out.
+    /// Removes a key and returns its value.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -58,7 +58,7 @@ impl<K: Ord, V> Map<K, V> {
         Some(self.0.remove(at).1)
     }
 
-    /// Keeps only those for which `keep` says so.
+    /// Keeps the entries whose key `keep` accepts.
     pub fn retain(&mut self, mut keep: impl FnMut(&K) -> bool) {
         self.0.retain(|(key, _)| keep(key));
     }

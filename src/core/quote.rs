@@ -1,11 +1,10 @@
-//! Words of peers and owners in messages: in quotes, on one line. The standard library's own escaping would do, if it did not bring
-//! 8 KB of Unicode tables along.
+//! Quoted texts of peers and owners in messages. The standard library's escaping would link 8 KB of Unicode tables.
 
 use std::fmt::{self, Write as _};
 
-/// A text between two of `mark`, with everything escaped that would end it, its line, or the order of what stands around it.
+/// A text between two quotation marks. The mark, line ends, control characters and bidirectional controls are escaped.
 pub struct Quoted<'a> {
-    /// What stands before and after.
+    /// The quotation mark.
     pub mark: char,
     /// The text.
     pub text: &'a str,
@@ -15,8 +14,8 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char(self.mark)?;
         for c in self.text.chars() {
-            let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-            if c.is_control() || turns || c == self.mark || c == '\\' {
+            let is_bidi = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+            if c.is_control() || is_bidi || c == self.mark || c == '\\' {
                 for escaped in c.escape_default() {
                     f.write_char(escaped)?;
                 }

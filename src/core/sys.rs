@@ -1,4 +1,4 @@
-//! The system calls: socket options, clocks, limits, privileges. The only room with `unsafe` in it.
+//! System calls: socket options, clocks, limits, privileges. The only module that contains `unsafe` code.
 
 pub mod clock;
 pub mod cpu;

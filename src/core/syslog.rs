@@ -1,8 +1,8 @@
 //! The log facade's backend: stderr, or syslogd's socket in the format of RFC 3164.
 //!
-//! Promises: a line is one line, whatever a peer put into it; a syslogd that is stuck, gone or restarted never stalls or ends the
-//! relay, it only costs lines, whose number is told as soon as it listens again; a flood of warnings cannot drown the line that
-//! each session leaves.
+//! Promises: a record is one line, whatever text of a peer it holds. A syslogd that is stuck, gone or restarted costs lines and
+//! never stalls the relay; the number of lost lines is logged once it reads again. A flood of warnings does not suppress the info
+//! line of each session.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,55 +17,59 @@ use crate::sys::stdio::Stdio;
 use log::{Level, LevelFilter, Metadata, Record, SetLoggerError};
 use syslog::{Facility, LogFormat, Severity};
 
-/// Where lines go.
+/// The destination of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// To stderr: `level message`.
+    /// Standard error, as `level message`.
     Stderr,
-    /// To syslogd, under this name; to stderr as long as there has not been one.
+    /// syslogd, under this ident. Until syslogd first answers, lines go to stderr.
     Syslog(&'static str),
 }
 
+/// Path of syslogd's socket.
 const SYSLOG_PATH: &str = "/dev/log";
 
-/// RFC 3164 ends a line at 1,024 bytes; OpenWrt's logd reads that much with the closing zero.
+/// Length limit of a line in bytes: RFC 3164 allows 1,024, and OpenWrt's logd reads 1,024 with the closing zero.
 const SYSLOG_LINE_MAX: usize = 1023;
 
-/// What most lines fit into.
-const USUAL_LINE: usize = 192;
+/// Initial capacity of a line's buffer in bytes, which most lines fit into.
+const INITIAL_LINE_CAPACITY: usize = 192;
 
-/// Warnings a second: the tenfold of what an owner can read, a hundredth of what a flood would bring.
+/// Limit of warnings per second: ten times what a person can read, a hundredth of a flood.
 const WARNINGS_PER_SECOND: u32 = 50;
 
-/// Debug and trace lines a second: who asks for them wants many, but logd keeps only 64 KiB.
+/// Limit of debug and trace lines per second. OpenWrt's logd keeps only 64 KiB of lines.
 const DEBUGS_PER_SECOND: u32 = 500;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Takes over the log facade. Works once in a process.
+/// Installs the logger.
+///
+/// # Errors
+/// When a logger is installed already.
 pub fn init(target: Target, level: LevelFilter) -> Result<(), SetLoggerError> {
     let socket = match target {
         Target::Stderr => None,
         Target::Syslog(ident) => Some(Socket::new(Path::new(SYSLOG_PATH), ident)),
     };
-    log::set_logger(LOGGER.get_or_init(|| Logger::new(Sink::new(socket, Box::new(Stdio::err())))))?;
+    log::set_logger(LOGGER.get_or_init(|| Logger::new(LogWriter::new(socket, Box::new(Stdio::err())))))?;
     set_level(level);
     Ok(())
 }
 
-/// Lines of this level and above are logged from now on.
+/// Sets the level from which lines are logged.
 pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// `now` cannot be an argument here: the facade hands over the record alone.
-#[expect(clippy::disallowed_methods, reason = "the facade has no place for the time")]
+/// The monotonic clock. The time cannot be an argument here: the log facade passes only the record.
+#[expect(clippy::disallowed_methods, reason = "the log facade passes only the record")]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// Seconds since 1970, for the same reason not an argument.
-#[expect(clippy::disallowed_methods, reason = "the facade has no place for the time")]
+/// Unix time in seconds. The time cannot be an argument here: the log facade passes only the record.
+#[expect(clippy::disallowed_methods, reason = "the log facade passes only the record")]
 fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -73,18 +77,18 @@ fn unix_now() -> u64 {
 }
 
 struct Logger {
-    sink: Mutex<Sink>,
+    writer: Mutex<LogWriter>,
 }
 
 impl Logger {
-    fn new(sink: Sink) -> Logger {
+    fn new(writer: LogWriter) -> Logger {
         Logger {
-            sink: Mutex::new(sink),
+            writer: Mutex::new(writer),
         }
     }
 
-    fn sink(&self) -> MutexGuard<'_, Sink> {
-        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> MutexGuard<'_, LogWriter> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,33 +99,33 @@ impl log::Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            // Before the lock is taken: an argument that logs while it is printed must not wait for itself.
-            let mut message = String::with_capacity(USUAL_LINE);
-            // Writing to memory does not fail; what an argument says before it fails is still told.
+            // Formatted before the lock is taken: an argument whose formatting logs would deadlock.
+            let mut message = String::with_capacity(INITIAL_LINE_CAPACITY);
+            // Writing to a String does not fail. If an argument's formatting fails, the text before it is logged.
             let _ = message.write_fmt(*record.args());
-            self.sink().line(now(), record.level(), &message);
+            self.writer().line(now(), record.level(), &message);
         }
     }
 
-    /// Tells of the lines suppressed so far; for the end of the process, after which no line would.
+    /// Logs the number of suppressed lines. Called at the end of the process, when no later line would report it.
     fn flush(&self) {
-        self.sink().tell_suppressed(None);
+        self.writer().report_suppressed(None);
     }
 }
 
-struct Sink {
+struct LogWriter {
     socket: Option<Socket>,
     stderr: Box<dyn Write + Send>,
-    limits: [Limit; 2],
+    limits: [RateLimit; 2],
 }
 
-impl Sink {
-    fn new(socket: Option<Socket>, stderr: Box<dyn Write + Send>) -> Sink {
+impl LogWriter {
+    fn new(socket: Option<Socket>, stderr: Box<dyn Write + Send>) -> LogWriter {
         let limits = [
-            Limit::new(Level::Warn, WARNINGS_PER_SECOND),
-            Limit::new(Level::Debug, DEBUGS_PER_SECOND),
+            RateLimit::new(Level::Warn, WARNINGS_PER_SECOND),
+            RateLimit::new(Level::Debug, DEBUGS_PER_SECOND),
         ];
-        Sink {
+        LogWriter {
             socket,
             stderr,
             limits,
@@ -129,7 +133,7 @@ impl Sink {
     }
 
     fn line(&mut self, now: Instant, level: Level, message: &str) {
-        self.tell_suppressed(Some(now));
+        self.report_suppressed(Some(now));
         let limited = match level {
             Level::Warn => Some(&mut self.limits[0]),
             Level::Debug | Level::Trace => Some(&mut self.limits[1]),
@@ -140,15 +144,15 @@ impl Sink {
         }
     }
 
-    /// Those whose second is over `now`; all without it.
-    fn tell_suppressed(&mut self, now: Option<Instant>) {
+    /// Logs the number of suppressed lines of every limit whose second is over at `now`; of every limit if `now` is `None`.
+    fn report_suppressed(&mut self, now: Option<Instant>) {
         for index in 0..self.limits.len() {
             let limit = &mut self.limits[index];
             if let Some(lines) = limit.take_suppressed(now) {
-                let (level, most) = (limit.level, limit.per_second);
+                let (level, max) = (limit.level, limit.per_second);
                 self.write(
                     level,
-                    &format!("{lines} lines suppressed: more than {most} a second"),
+                    &format!("{lines} lines suppressed: more than {max} per second"),
                 );
             }
         }
@@ -161,16 +165,16 @@ impl Sink {
         {
             return;
         }
-        let mut line = String::with_capacity(USUAL_LINE);
+        let mut line = String::with_capacity(INITIAL_LINE_CAPACITY);
         line.push_str(level.as_str());
         line.make_ascii_lowercase();
         line.extend([" ", &message, "\n"]);
-        // In one piece, so that lines of several processes do not mix; a closed stderr is no reason to stop relaying.
+        // One write, so that lines of several processes do not mix. An error of stderr is ignored.
         let _ = self.stderr.write_all(line.as_bytes());
     }
 }
 
-/// The message with everything escaped that would end its line, steer a terminal or reverse the text around it.
+/// The message with escapes in place of line ends, terminal control characters and bidirectional controls.
 fn one_line(message: &str) -> Cow<'_, str> {
     if message.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return message.into();
@@ -186,8 +190,8 @@ fn one_line(message: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// At most so many lines a second.
-struct Limit {
+/// A limit of lines per second for one level.
+struct RateLimit {
     level: Level,
     per_second: u32,
     since: Option<Instant>,
@@ -195,9 +199,9 @@ struct Limit {
     suppressed: u64,
 }
 
-impl Limit {
-    fn new(level: Level, per_second: u32) -> Limit {
-        Limit {
+impl RateLimit {
+    fn new(level: Level, per_second: u32) -> RateLimit {
+        RateLimit {
             level,
             per_second,
             since: None,
@@ -232,13 +236,13 @@ impl Limit {
     }
 }
 
-/// Syslogd's socket. It is never connected: each line looks the path up, so that a syslogd that came back is found by the next line.
+/// syslogd's socket. It is not connected: each line resolves the path, so that a restarted syslogd gets the next line.
 struct Socket {
     path: PathBuf,
     socket: Option<UnixDatagram>,
     format: Rfc3164,
-    /// Whether there has been a syslogd; before that, stderr is the better place.
-    met: bool,
+    /// syslogd has answered once. Before that, lines go to stderr.
+    has_answered: bool,
     lost: u64,
 }
 
@@ -252,15 +256,15 @@ impl Socket {
             path: path.to_owned(),
             socket: None,
             format,
-            met: false,
+            has_answered: false,
             lost: 0,
         }
     }
 
-    /// Sends the line, or counts it as lost. False when it is to go to stderr instead.
+    /// Sends the line or counts it as lost. Returns false if it is to go to stderr instead.
     fn log(&mut self, level: Level, message: &str) -> bool {
         if self.lost > 0 {
-            let lost = format!("{} lines lost: syslogd did not take them", self.lost);
+            let lost = format!("{} lines lost: syslogd did not read them", self.lost);
             match self.send(Level::Warn, &lost) {
                 Ok(()) => self.lost = 0,
                 Err(_) => {
@@ -270,13 +274,13 @@ impl Socket {
             }
         }
         match self.send(level, message) {
-            Ok(()) => self.met = true,
-            // It is there, only busy.
+            Ok(()) => self.has_answered = true,
+            // syslogd exists and is busy.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.met = true;
+                self.has_answered = true;
                 self.lost = self.lost.saturating_add(1);
             }
-            Err(_) if self.met => self.lost = self.lost.saturating_add(1),
+            Err(_) if self.has_answered => self.lost = self.lost.saturating_add(1),
             Err(_) => return false,
         }
         true
@@ -285,7 +289,7 @@ impl Socket {
     fn send(&mut self, level: Level, message: &str) -> io::Result<()> {
         let socket = match &mut self.socket {
             Some(socket) => socket,
-            // Here and not in `new`: a process short of descriptors tries again with its next line.
+            // Opened at the first line, so that a process without a free descriptor tries again with its next line.
             empty => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_nonblocking(true)?;
@@ -298,7 +302,7 @@ impl Socket {
             Level::Info => Severity::LOG_INFO,
             Level::Debug | Level::Trace => Severity::LOG_DEBUG,
         };
-        let mut line = Vec::with_capacity(USUAL_LINE);
+        let mut line = Vec::with_capacity(INITIAL_LINE_CAPACITY);
         self.format
             .format(&mut line, severity, (unix_now(), message))
             .map_err(|error| io::Error::other(error.to_string()))?;
@@ -306,8 +310,10 @@ impl Socket {
     }
 }
 
-/// `<30>Nov 21 07:02:09 mtrelay[123]: message`, the time in UTC. The syslog crate's own formatter writes the same, but brings
-/// the `time` crate with it, whose format parser runs for each line and takes more room than the relay's sessions.
+/// Formatter of `<30>Nov 21 07:02:09 mtrelay[123]: message`, with the time in UTC.
+///
+/// The syslog crate's own formatter writes the same, but it links the `time` crate, whose format parser runs for each line and is
+/// larger than the relay's session code.
 struct Rfc3164 {
     ident: &'static str,
     pid: u32,
@@ -333,7 +339,7 @@ impl LogFormat<(u64, &str)> for Rfc3164 {
     }
 }
 
-/// At most as long as syslogd reads, never ending within a character.
+/// The line's first [`SYSLOG_LINE_MAX`] bytes, cut at a character boundary.
 fn cut(line: &[u8]) -> &[u8] {
     if line.len() <= SYSLOG_LINE_MAX {
         return line;
@@ -347,5 +353,5 @@ fn cut(line: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests start their own clock")]
+#[allow(clippy::disallowed_methods, reason = "the tests start their own clock")]
 mod tests;

@@ -1,6 +1,6 @@
-//! What the processor can do.
+//! Features of the processor.
 
-/// Whether it has instructions for AES.
+/// Whether the processor has AES instructions.
 #[must_use]
 pub fn has_aes() -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

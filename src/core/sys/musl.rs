@@ -1,18 +1,18 @@
-//! Functions of the C library that are small here and large there: the linker takes ours, and a router's binary loses 20 KB.
+//! Small replacements of C library functions: the linker prefers them, which makes a router's binary 20 KB smaller.
 #![cfg(target_env = "musl")]
 #![expect(unsafe_code, reason = "C calls them by their names")]
 
 use libc::{c_char, c_int, c_void, size_t};
 
-/// musl's formats a path into `/proc` for threads other than the caller's, and with that brings all of `printf` into the program. The
-/// standard library names only the thread that runs.
+/// Names the calling thread. musl's version formats a path in `/proc` for other threads, which links all of `printf`; the standard
+/// library names only the calling thread.
 #[unsafe(no_mangle)]
 extern "C" fn pthread_setname_np(_: libc::pthread_t, name: *const c_char) -> c_int {
     // SAFETY: the caller gives a C string, of which the kernel copies at most 16 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, name) }
 }
 
-/// The one caller is musl's look-up of names, which sorts at most 48 addresses.
+/// Insertion sort. The only caller is musl's name resolution, which sorts at most 48 addresses.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn qsort(
     base: *mut c_void,

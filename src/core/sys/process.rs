@@ -1,10 +1,10 @@
-//! What the process may use and who it is: descriptors, memory, user.
+//! The process: limit of descriptors, memory, user and capabilities.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 use std::io;
 
-/// Raises the soft limit of open descriptors to `wanted`, or as far as the hard limit lets it. Returns what it is then.
+/// Raises the soft limit of open descriptors to `wanted`, or to the hard limit if that is lower. Returns the limit in force.
 #[must_use]
 pub fn raise_nofile(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
@@ -25,7 +25,7 @@ pub fn raise_nofile(wanted: u64) -> u64 {
     }
 }
 
-/// Resident memory in KiB, from /proc/self/statm.
+/// Resident memory of the process in KiB, from /proc/self/statm.
 #[must_use]
 pub fn rss_kib() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn rss_kib() -> u64 {
     pages * (rustix::param::page_size() as u64 / 1024)
 }
 
-/// The machine's memory in KiB, from /proc/meminfo; what a small router has, where that cannot be read.
+/// The system's RAM in KiB, from /proc/meminfo, or that of a small router (64 MiB) if the file cannot be read.
 #[must_use]
 pub fn memory_kib() -> u64 {
     const SMALL: u64 = 64 * 1024;
@@ -47,20 +47,20 @@ pub fn memory_kib() -> u64 {
     total.unwrap_or(SMALL)
 }
 
-/// Whether a file lives in RAM: on tmpfs or ramfs.
+/// Whether a file is on tmpfs or ramfs.
 ///
 /// # Errors
 /// As fstatfs(2).
 pub fn is_in_memory(file: &std::fs::File) -> io::Result<bool> {
     const TMPFS: u64 = 0x0102_1994;
     const RAMFS: u64 = 0x8584_58f6;
-    // The field's type differs between architectures, its bits do not.
+    // The field's type differs between architectures; its bits are the same.
     let kind = rustix::fs::fstatfs(file)?.f_type as u64 & 0xffff_ffff;
     Ok(matches!(kind, TMPFS | RAMFS))
 }
 
-/// Lets go of the pages of code that nobody has used lately, such as all that only the start needs. What is needed again comes
-/// from the page cache, or from its file.
+/// Drops the process's mapped code pages from its resident memory, such as code that only the start needs. A page that runs again
+/// is mapped from the page cache or read from its file.
 #[expect(unsafe_code, reason = "madvise has no safe wrapper")]
 pub fn forget_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -72,8 +72,8 @@ pub fn forget_code() {
         let Some((start, end)) = range else { continue };
         let ends = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16));
         let (Ok(start), Ok(end)) = ends else { continue };
-        // SAFETY: a mapping of a file that is only ever read and run, so each page is the file's, and is read from it again
-        // when it is touched. The range is the kernel's own.
+        // SAFETY: the range is a mapping of a file, as the kernel reports it, and is only read and executed. Each of its pages is
+        // read from the file again at the next access.
         unsafe {
             libc::madvise(
                 std::ptr::with_exposed_provenance_mut(start),
@@ -84,7 +84,7 @@ pub fn forget_code() {
     }
 }
 
-/// Gives freed memory back to the system, where the allocator keeps it otherwise.
+/// Returns freed heap memory to the system. glibc's allocator keeps it otherwise.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
 pub fn trim_heap() {
@@ -94,31 +94,31 @@ pub fn trim_heap() {
     }
 }
 
-/// Nothing: musl's allocator gives memory back by itself.
+/// Does nothing: musl's allocator returns freed memory by itself.
 #[cfg(not(target_env = "gnu"))]
 pub fn trim_heap() {}
 
-/// Whether the process is root.
+/// Whether the process runs as root.
 #[must_use]
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Rights that stay with a user who is not root.
+/// Capabilities that an unprivileged user keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// To bind ports below 1024.
+    /// Bind ports below 1024 (`CAP_NET_BIND_SERVICE`).
     pub low_ports: bool,
-    /// To mark connections (SO_MARK).
+    /// Mark connections with SO_MARK (`CAP_NET_ADMIN`).
     pub marks: bool,
 }
 
-/// Becomes user `name` for good, with that user's group and no other, and with no rights but `rights`.
+/// Changes to user `name` permanently, with only that user's group and only the capabilities in `rights`.
 ///
-/// To be called before any thread exists: each thread has an identity of its own.
+/// Call it while the process has one thread: each thread has its own identity.
 ///
 /// # Errors
-/// When there is no such user, or the right to become it is missing.
+/// When the user does not exist, or the process may not change to it.
 #[expect(
     unsafe_code,
     reason = "the set*id calls have no safe wrappers for the whole process"
@@ -138,7 +138,7 @@ pub fn become_user(name: &str, rights: Rights) -> io::Result<()> {
     kept.set(CapabilitySet::NET_BIND_SERVICE, rights.low_ports);
     kept.set(CapabilitySet::NET_ADMIN, rights.marks);
     thread::set_keep_capabilities(!kept.is_empty())?;
-    // SAFETY: an empty list of groups, and plain numbers. Groups first: afterwards the right is gone.
+    // SAFETY: the arguments are an empty list of groups and plain numbers. Groups come first, because setuid gives up the right.
     let done = unsafe {
         libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(gid) == 0 && libc::setuid(uid) == 0
     };
@@ -156,15 +156,16 @@ pub fn become_user(name: &str, rights: Rights) -> io::Result<()> {
     Ok(())
 }
 
-/// User and group of `/etc/passwd`'s line about `name`: name, password, user, group, and what does not matter here.
-/// The C library's reader would bring its lookups by network with it.
+/// User and group id of a line in `/etc/passwd`, if the line is about `name`.
+///
+/// The C library's getpwnam(3) would link its lookups over the network.
 fn ids(line: &str, name: &str) -> Option<(libc::uid_t, libc::gid_t)> {
     let mut fields = line.split(':');
     let (found, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     (found == name).then_some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
-/// No program that this process may start can gain privileges, and neither can the process itself.
+/// Sets `no_new_privs`: neither the process nor a program that it starts can gain privileges.
 ///
 /// # Errors
 /// When the kernel is older than 3.5.

@@ -1,21 +1,21 @@
-//! Signals as a file to wait for (signalfd(2)): no handler interrupts anything, and there is nothing to register.
+//! Signals as a descriptor (signalfd(2)), which the reactor waits for like a socket. No signal handler is installed.
 
 use rustix::process::Signal;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// The signals asked for, one after the other.
+/// A queue of the chosen signals.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// From now on they wait to be read. To be called before any thread exists: each thread has a mask of its own.
+    /// Blocks the signals and queues them for [`Signals::read`]. Call it while the process has one thread: each thread has its own mask.
     ///
     /// # Errors
     /// As signalfd(2).
     #[expect(unsafe_code, reason = "signal masks and signalfd have no safe wrappers")]
     pub fn take(signals: &[Signal]) -> io::Result<Signals> {
-        // SAFETY: a zeroed set is made a valid one before anything reads it; the descriptor is new and nobody else's.
+        // SAFETY: the zeroed set is initialised by sigemptyset before it is read, and the new descriptor has no other owner.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
@@ -30,10 +30,10 @@ impl Signals {
         }
     }
 
-    /// The next one that came.
+    /// The next signal in the queue.
     ///
     /// # Errors
-    /// `WouldBlock` if there is none.
+    /// `WouldBlock` if the queue is empty.
     pub fn read(&self) -> io::Result<Option<Signal>> {
         let mut record = [0; size_of::<libc::signalfd_siginfo>()];
         rustix::io::read(&self.0, &mut record)?;

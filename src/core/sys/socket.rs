@@ -1,4 +1,4 @@
-//! Sockets as the relay wants them.
+//! TCP and Unix sockets: creation, connecting, and socket options.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -9,18 +9,21 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+/// Length of a listener's accept queue.
 const BACKLOG: i32 = 1024;
-/// A peer that is silent for this long is asked whether it still lives: long enough for phones to sleep.
+/// Time without data after which keepalive probes begin (tcp(7), `TCP_KEEPIDLE`): ten minutes, so that phones can sleep.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(600);
+/// Interval of keepalive probes (tcp(7), `TCP_KEEPINTVL`).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
-/// Unacknowledged bytes end a connection after this long (RFC 5482), and an unanswered probe: their number no longer counts then.
+/// Time after which unacknowledged bytes or unanswered probes end a connection (RFC 5482). It replaces the number of probes.
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
-/// What rustix and libc do not know on every target.
+/// Socket option `SO_BUF_LOCK` (socket(7)), which rustix and libc lack on some targets.
 const SO_BUF_LOCK: libc::c_int = 72;
+/// Flag of `SO_BUF_LOCK` for the receive buffer.
 const SOCK_RCVBUF_LOCK: u32 = 2;
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
-/// A non-blocking listener. An IPv6 one takes IPv6 only, so that `0.0.0.0` and `[::]` can share a port.
+/// A non-blocking listener. An IPv6 listener accepts IPv6 only, so that `0.0.0.0` and `[::]` can share a port.
 ///
 /// # Errors
 /// As bind(2) and listen(2).
@@ -35,10 +38,10 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// The next connection, non-blocking.
+/// Accepts the next connection, non-blocking.
 ///
 /// # Errors
-/// As accept(2); `WouldBlock` when there is none.
+/// As accept(2); `WouldBlock` when no connection waits.
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, address) = net::acceptfrom_with(listener, FLAGS)?;
     let address = address.and_then(|address| SocketAddr::try_from(address).ok());
@@ -48,16 +51,14 @@ pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     ))
 }
 
-/// A socket for a connection to `address` that leaves by this interface and with this mark (`SO_BINDTODEVICE` and
-/// `SO_MARK`, socket(7)).
+/// A socket for a connection to `address`, bound to an interface (`SO_BINDTODEVICE`, socket(7)) and with a packet mark (`SO_MARK`).
 ///
 /// # Errors
-/// As socket(2) and setsockopt(2), with words for the owner where the options are to blame. None of them is the fault of
-/// `address`.
+/// As socket(2) and setsockopt(2). An error of an option names the option. All errors are local and not the address's.
 pub fn open(address: SocketAddr, bind_interface: Option<&str>, fwmark: Option<u32>) -> io::Result<OwnedFd> {
     let socket = net::socket_with(family(address), SocketType::STREAM, FLAGS, None)?;
     if let Some(name) = bind_interface {
-        // The kernel would cut a longer name, and might then find another device.
+        // The kernel would truncate a longer name, which might then match another device.
         let bound = if name.len() < libc::IFNAMSIZ {
             set(&socket, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes())
         } else {
@@ -72,10 +73,10 @@ pub fn open(address: SocketAddr, bind_interface: Option<&str>, fwmark: Option<u3
     Ok(socket)
 }
 
-/// Begins to connect. The socket becomes writable when that has ended; [`outcome`] tells how.
+/// Begins to connect. The socket becomes writable when the attempt has ended; [`outcome`] returns the result.
 ///
 /// # Errors
-/// As connect(2), when the failure is known at once.
+/// As connect(2), when the attempt fails at once.
 pub fn connect(socket: OwnedFd, address: SocketAddr) -> io::Result<TcpStream> {
     match net::connect(&socket, &address) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
@@ -83,10 +84,10 @@ pub fn connect(socket: OwnedFd, address: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// A non-blocking connection to another program on this machine.
+/// A non-blocking connection to a Unix socket.
 ///
 /// # Errors
-/// As connect(2); `WouldBlock` when too many others are waiting to be accepted.
+/// As connect(2); `WouldBlock` when the listener's accept queue is full.
 pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let address = net::SocketAddrUnix::new(path)?;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
@@ -94,28 +95,28 @@ pub fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-/// Whether an error means that no descriptor is left, here or in the whole system.
+/// Whether an error means that no descriptor is left in the process or in the system.
 #[must_use]
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// Whether a connection on which nothing was sent yet is still open: its peer has neither closed it nor said anything.
+/// Whether an unused connection is still open: the peer has neither closed it nor sent anything.
 #[must_use]
 pub fn is_open_and_silent(socket: &TcpStream) -> bool {
     matches!(socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Whether `ip` is an address of this machine: only such ones can be bound.
+/// Whether `ip` is an address of this machine, which only then can be bound.
 #[must_use]
 pub fn is_local(ip: std::net::IpAddr) -> bool {
     std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
 
-/// How the attempt to connect to `address` ended. To ask for the same once more tells that, in one call.
+/// The result of an attempt to connect to `address`. A second connect(2) returns it in one call.
 ///
 /// # Errors
-/// As connect(2); `WouldBlock` when it has not ended yet.
+/// As connect(2); `WouldBlock` when the attempt has not ended yet.
 pub fn outcome(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
     match net::connect(socket, &address) {
         Ok(()) | Err(rustix::io::Errno::ISCONN) => Ok(()),
@@ -126,8 +127,7 @@ pub fn outcome(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// No delay for small segments, and an end to connections whose peer is gone. Errors do not matter: the connection
-/// works without.
+/// Sets TCP_NODELAY, keepalive and the user timeout. Errors are ignored, because the connection works without them.
 pub fn tune(socket: &TcpStream) {
     tune_any(socket);
 }
@@ -140,12 +140,12 @@ fn tune_any(socket: impl AsFd + Copy) {
     let _ = sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT.as_millis() as u32);
 }
 
-/// Makes the next close a reset. Whatever is still unsent is then lost, so look at [`unacknowledged`] first.
+/// Makes the next close send a reset (SO_LINGER zero). Unsent bytes are then lost, so check [`unacknowledged`] first.
 pub fn reset_on_close(socket: &TcpStream) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-/// Whether the socket takes more without waiting: a third of its send buffer is free, or writing fails at once.
+/// Whether the socket is writable now: a third of its send buffer is free, or a write fails at once.
 #[must_use]
 pub fn has_room(socket: &TcpStream) -> bool {
     let mut poll = [PollFd::new(socket, PollFlags::OUT)];
@@ -166,29 +166,29 @@ pub fn unacknowledged(socket: &TcpStream) -> usize {
     }
 }
 
-/// What clients' sockets hold and how they send: options that the accepted ones inherit from their listener.
+/// Buffer and congestion options of clients' sockets. Accepted sockets inherit them from their listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tuning {
     /// Bytes that may wait unsent before the socket counts as full (tcp(7), `TCP_NOTSENT_LOWAT`).
     pub notsent_lowat: Option<u32>,
-    /// Bytes of the send buffer, in place of the kernel's own choice.
+    /// Size of the send buffer in bytes; `None` leaves it to the kernel.
     pub sndbuf: Option<u32>,
     /// The congestion control algorithm.
     pub congestion: Option<String>,
 }
 
-/// Connections that may open with data (TCP Fast Open, RFC 7413) and are not accepted yet.
+/// Length of the queue of TCP Fast Open connections that are not accepted yet (RFC 7413).
 const FAST_OPEN_QUEUE: u32 = 64;
 
-/// Prepares what `listener` will accept. Whoever is accepted needs no system call then.
+/// Sets the options of all connections that `listener` accepts from now on, so that no accepted socket needs a call of its own.
 ///
 /// # Errors
-/// When the kernel does not know the congestion control algorithm; the rest is done all the same.
+/// When the kernel does not have the congestion control algorithm. All other options are set.
 pub fn tune_accepted(listener: &TcpListener, tuning: &Tuning) -> io::Result<()> {
     tune_any(listener);
     // The kernel may have been built without it.
     let _ = set_u32(listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE);
-    // Zero is the system's own again, after a reload.
+    // Zero restores the system's default after a reload.
     let lowat = tuning.notsent_lowat.unwrap_or(0);
     let _ = set_u32(listener, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, lowat);
     if let Some(sndbuf) = tuning.sndbuf {
@@ -200,25 +200,25 @@ pub fn tune_accepted(listener: &TcpListener, tuning: &Tuning) -> io::Result<()> 
     }
 }
 
-/// Bounds the send buffer (`SO_SNDBUF`; the kernel doubles it, for its own overhead).
+/// Bounds the send buffer (`SO_SNDBUF`). The kernel doubles the value, for its own overhead.
 pub fn bound_send_buffer(socket: &TcpStream, bytes: u32) {
     let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
 }
 
-/// Keeps the receive buffer as it is (socket(7), `SO_BUF_LOCK`, since Linux 5.14; before, the kernel always tunes it).
+/// Locks the receive buffer's size (socket(7), `SO_BUF_LOCK`, since Linux 5.14). Older kernels always tune it.
 pub fn keep_receive_buffer(socket: &TcpStream) {
     let _ = set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, SOCK_RCVBUF_LOCK);
 }
 
-/// Lets the kernel tune a receive buffer again that it had to keep.
+/// Unlocks a receive buffer's size, so that the kernel tunes it again.
 ///
-/// It does so when more is read in a round trip than ever before, and meanwhile as much was read as the window allows: it would
-/// not begin by itself. So it gets a buffer twice as large to begin with.
+/// The kernel grows the buffer only when more is read in a round trip than before. Reading was already limited by the locked
+/// window, so the buffer is doubled once to start the growth.
 pub fn free_receive_buffer(socket: &TcpStream) {
     if set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, SOCK_RCVBUF_LOCK).is_err() {
         return;
     }
-    // The kernel tells what there is, and doubles what it is told.
+    // The kernel reports the real size and doubles the size that is set.
     if let Ok(bytes) = sockopt::socket_recv_buffer_size(socket) {
         let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes as u32);
         clamp_window(socket, ANY_WINDOW);
@@ -226,9 +226,9 @@ pub fn free_receive_buffer(socket: &TcpStream) {
     let _ = set_u32(socket, libc::SOL_SOCKET, SO_BUF_LOCK, 0);
 }
 
-/// Lets the receive buffer grow to twice `bytes` at once, but no further than that, or than it has grown already.
+/// Sets the receive buffer to twice `bytes`, or locks its size if it is larger already.
 pub fn bound_receive_buffer(socket: &TcpStream, bytes: u32) {
-    // It never shrinks: what the peer was promised room for would be thrown away.
+    // The buffer is never made smaller: bytes that fit into the announced window would be dropped.
     if sockopt::socket_recv_buffer_size(socket).is_ok_and(|now| now < 2 * bytes as usize) {
         let _ = set_u32(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes);
         clamp_window(socket, ANY_WINDOW);
@@ -237,31 +237,31 @@ pub fn bound_receive_buffer(socket: &TcpStream, bytes: u32) {
     }
 }
 
-/// No bound of a window at all.
+/// Window clamp in bytes that bounds nothing.
 pub const ANY_WINDOW: u32 = 1 << 30;
 
-/// Bounds the window that the peer may fill (tcp(7), `TCP_WINDOW_CLAMP`). The kernel's own growth of it begins anew when the
-/// bound is lifted with a large one.
+/// Bounds the window that is announced to the peer (tcp(7), `TCP_WINDOW_CLAMP`). The kernel grows the window again once the clamp is
+/// raised.
 pub fn clamp_window(socket: &TcpStream, bytes: u32) {
     let _ = set_u32(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes);
 }
 
-/// The window that the peer announced last (tcp(7), `TCP_INFO`), since Linux 5.4.
+/// The peer's latest announced window in bytes (tcp(7), `TCP_INFO`), since Linux 5.4.
 #[must_use]
 pub fn peer_window(socket: &TcpStream) -> Option<u32> {
-    // `tcpi_snd_wnd`, which libc's structure does not have.
+    // Offset of `tcpi_snd_wnd`, which libc's structure lacks.
     info(socket, 228)
 }
 
-/// The shortest round trip of late (tcp(7), `TCP_INFO`), since Linux 4.6.
+/// The minimum round-trip time that the kernel measured recently (tcp(7), `TCP_INFO`), since Linux 4.6.
 #[must_use]
 pub fn round_trip(socket: &TcpStream) -> Option<Duration> {
-    // `tcpi_min_rtt`. Before the first measurement it is the largest number.
+    // Offset of `tcpi_min_rtt`. Before the first measurement the field has its highest value.
     let micros = info(socket, 148).filter(|micros| *micros != u32::MAX)?;
     Some(Duration::from_micros(micros.into()))
 }
 
-/// A field of the kernel's structure.
+/// A 32-bit field of the kernel's `tcp_info`, at this offset in bytes.
 fn info(socket: &TcpStream, at: usize) -> Option<u32> {
     let mut info = [0; 232];
     let len = get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).ok()?;
@@ -269,7 +269,7 @@ fn info(socket: &TcpStream, at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*field))
 }
 
-/// Bytes that may wait unsent before the socket counts as full (tcp(7), `TCP_NOTSENT_LOWAT`); zero is no bound.
+/// Bytes that may wait unsent before the socket counts as full (tcp(7), `TCP_NOTSENT_LOWAT`); zero means no bound.
 #[must_use]
 pub fn notsent_lowat(socket: &TcpStream) -> Option<u32> {
     let mut bytes = [0; 4];
@@ -277,7 +277,7 @@ pub fn notsent_lowat(socket: &TcpStream) -> Option<u32> {
     (len == bytes.len()).then_some(u32::from_ne_bytes(bytes))
 }
 
-/// Sets what [`notsent_lowat`] tells.
+/// Sets the value of [`notsent_lowat`].
 pub fn set_notsent_lowat(socket: &TcpStream, bytes: u32) {
     let _ = set_u32(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes);
 }
@@ -306,7 +306,7 @@ fn set(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: &[u8])
     }
 }
 
-/// Returns how many bytes of `value` the kernel wrote.
+/// Reads a socket option into `value`, and returns the number of bytes that the kernel wrote.
 #[expect(unsafe_code, reason = "these options have no safe wrapper")]
 fn get(socket: &TcpStream, level: libc::c_int, option: libc::c_int, value: &mut [u8]) -> io::Result<usize> {
     let mut len = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -344,7 +344,10 @@ fn family(address: SocketAddr) -> AddressFamily {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests are their own peers")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the tests connect to their own listeners"
+)]
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
@@ -355,15 +358,14 @@ mod tests {
         (listener.accept().unwrap().0, other)
     }
 
-    /// It once stayed as it was for ever: the kernel makes it larger when more is read in a round trip than ever before, and what was
-    /// read before was as much as it allowed. A download from far away got 4 MB a second instead of 25.
+    /// Regression: an unlocked buffer did not grow, because the kernel grows it only when more is read in a round trip than before,
+    /// and the locked window had limited reading. A download from far away got 4 MB a second instead of 25.
     #[test]
-    fn a_receive_buffer_that_was_kept_begins_to_grow_when_it_is_free() {
+    fn an_unlocked_receive_buffer_begins_to_grow() {
         let (socket, _peer) = pair();
         let mut locks = [0; 4];
         if get(&socket, libc::SOL_SOCKET, SO_BUF_LOCK, &mut locks).is_err() {
-            // Before Linux 5.14 there is nothing to be freed.
-            return;
+            return mtrelay_test_support::require::skip("the kernel has no SO_BUF_LOCK (Linux 5.14)");
         }
         let size = || sockopt::socket_recv_buffer_size(&socket).unwrap();
         let before = size();
@@ -395,7 +397,12 @@ mod tests {
         let (socket, _peer) = pair();
         set_notsent_lowat(&socket, 12_345);
         assert_eq!(notsent_lowat(&socket), Some(12_345));
-        assert!(peer_window(&socket).is_none_or(|window| window > 0));
-        assert!(round_trip(&socket).is_none_or(|round_trip| round_trip < Duration::from_secs(60)));
+        let (Some(window), Some(round_trip)) = (peer_window(&socket), round_trip(&socket)) else {
+            return mtrelay_test_support::require::skip(
+                "the kernel's tcp_info lacks the window or the round trip",
+            );
+        };
+        assert!(window > 0);
+        assert!(round_trip < Duration::from_secs(60));
     }
 }

@@ -1,4 +1,4 @@
-//! Moving bytes without copying them, and looking at bytes without taking them.
+//! Calls that move bytes without copying them to user space, and calls that read bytes without consuming them.
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// A pipe's two ends and its capacity in slots. A slot takes one fragment, however short: with TCP one segment's payload.
+/// A pipe. Its capacity is a number of slots, and each slot holds one fragment of any length: one TCP segment's payload.
 #[derive(Debug)]
 pub struct Pipe {
     out: OwnedFd,
@@ -16,7 +16,7 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// A new one of `size` bytes, or of the system's default size where that is not granted (fcntl(2), `F_SETPIPE_SZ`).
+    /// A new pipe of `size` bytes, or of the system's default size if the kernel does not grant it (fcntl(2), `F_SETPIPE_SZ`).
     ///
     /// # Errors
     /// When no descriptor is left.
@@ -28,13 +28,13 @@ impl Pipe {
         Ok(Pipe { out, into, slots })
     }
 
-    /// How many fragments it takes.
+    /// The number of fragments that the pipe can hold.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.slots
     }
 
-    /// Takes at most `len` bytes out of a socket. Zero is the sender's end.
+    /// Moves at most `len` bytes from a socket into the pipe. Zero means that the sender has ended.
     ///
     /// # Errors
     /// As splice(2); `WouldBlock` when the socket is empty or the pipe full.
@@ -42,7 +42,7 @@ impl Pipe {
         splice(from.as_fd(), self.into.as_fd(), len)
     }
 
-    /// Puts at most `len` bytes into a socket.
+    /// Moves at most `len` bytes from the pipe into a socket.
     ///
     /// # Errors
     /// As splice(2); `WouldBlock` when the socket is full.
@@ -50,28 +50,28 @@ impl Pipe {
         splice(self.out.as_fd(), to.as_fd(), len)
     }
 
-    /// Puts at most `len` bytes into another pipe.
+    /// Moves at most `len` bytes into another pipe.
     ///
     /// # Errors
-    /// As splice(2); `WouldBlock` when that one is full.
+    /// As splice(2); `WouldBlock` when the other pipe is full.
     pub fn pour(&self, into: &Pipe, len: usize) -> io::Result<usize> {
         splice(self.out.as_fd(), into.into.as_fd(), len)
     }
 
-    /// Puts the first `len` bytes into another pipe and keeps them.
+    /// Copies the first `len` bytes into another pipe without consuming them.
     ///
     /// # Errors
-    /// As tee(2); `WouldBlock` when that one is full.
+    /// As tee(2); `WouldBlock` when the other pipe is full.
     pub fn repeat(&self, into: &Pipe, len: usize) -> io::Result<usize> {
         again(|| rustix::pipe::tee(&self.out, &into.into, len, SpliceFlags::NONBLOCK))
     }
 
-    /// Puts these few bytes into the pipe, all or none.
+    /// Writes a few bytes into the pipe, all or none.
     ///
     /// # Errors
     /// As write(2); `WouldBlock` when the pipe is full.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        // Fewer than PIPE_BUF are written whole (pipe(7)).
+        // A write of fewer than PIPE_BUF bytes is atomic (pipe(7)).
         again(|| rustix::io::write(&self.into, bytes)).map(drop)
     }
 }
@@ -81,7 +81,7 @@ fn splice(from: impl AsFd, to: impl AsFd, len: usize) -> io::Result<usize> {
     again(|| rustix::pipe::splice(&from, None, &to, None, len, flags))
 }
 
-/// Copies what has arrived and leaves it where it is. Zero is the sender's end.
+/// Copies received bytes without consuming them. Zero means that the sender has ended.
 ///
 /// # Errors
 /// As recvmsg(2).
@@ -89,7 +89,7 @@ pub fn peek(socket: &TcpStream, room: &mut [IoSliceMut<'_>]) -> io::Result<usize
     receive(socket, room, RecvFlags::PEEK)
 }
 
-/// Takes as many bytes as `room` has and forgets them (tcp(7), `MSG_TRUNC`). They must have arrived.
+/// Consumes as many received bytes as `room` holds and discards them (tcp(7), `MSG_TRUNC`). They must have arrived.
 ///
 /// # Errors
 /// As recvmsg(2).
@@ -107,7 +107,7 @@ fn receive(socket: &TcpStream, room: &mut [IoSliceMut<'_>], flags: RecvFlags) ->
     })
 }
 
-/// Writes as much of all these as there is room for.
+/// Writes the slices, as far as the send buffer has room.
 ///
 /// # Errors
 /// As sendmsg(2).

@@ -1,11 +1,10 @@
-//! Standard output and error without a buffer between, for those who write whole texts. The standard library's own are 4 KB of
-//! code on MIPS.
+//! Unbuffered standard output and error, for writers of whole texts. The standard library's versions are 4 KB of code on MIPS.
 
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::io;
 
-/// Where the process was told to write to.
+/// One of the process's standard streams.
 pub struct Stdio(BorrowedFd<'static>);
 
 impl Stdio {
@@ -21,7 +20,7 @@ impl Stdio {
 }
 
 impl io::Write for Stdio {
-    /// One that was closed before the program began takes everything and shows nothing, as in the standard library.
+    /// Writes bytes. A stream that was closed before the program began discards them, as in the standard library.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match rustix::io::write(self.0, text) {
             Err(Errno::BADF) => Ok(text.len()),

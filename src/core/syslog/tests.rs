@@ -70,15 +70,15 @@ fn message(syslogd: &UnixDatagram) -> Option<String> {
     Some(line.split_once("]: ").unwrap().1.to_owned())
 }
 
-fn to_stderr() -> (Sink, Memory) {
+fn to_stderr() -> (LogWriter, Memory) {
     let memory = Memory::default();
-    (Sink::new(None, Box::new(memory.clone())), memory)
+    (LogWriter::new(None, Box::new(memory.clone())), memory)
 }
 
-fn to_syslog(directory: &Directory) -> (Sink, Memory) {
+fn to_syslog(directory: &Directory) -> (LogWriter, Memory) {
     let memory = Memory::default();
     (
-        Sink::new(
+        LogWriter::new(
             Some(Socket::new(&directory.socket(), "relay-test")),
             Box::new(memory.clone()),
         ),
@@ -88,17 +88,17 @@ fn to_syslog(directory: &Directory) -> (Sink, Memory) {
 
 #[test]
 fn a_line_on_stderr_begins_with_its_level() {
-    let (mut sink, memory) = to_stderr();
+    let (mut writer, memory) = to_stderr();
     let now = Instant::now();
-    sink.line(now, Level::Info, "listening on 127.0.0.1:8443");
-    sink.line(now, Level::Error, "no");
+    writer.line(now, Level::Info, "listening on 127.0.0.1:8443");
+    writer.line(now, Level::Error, "no");
     assert_eq!(memory.text(), "info listening on 127.0.0.1:8443\nerror no\n");
 }
 
 #[test]
 fn a_peer_cannot_forge_a_line() {
-    let (mut sink, memory) = to_stderr();
-    sink.line(
+    let (mut writer, memory) = to_stderr();
+    writer.line(
         Instant::now(),
         Level::Info,
         "sni=a\r\ninfo close: user=b\u{1b}[2J\0\u{85}\u{202e}é\\",
@@ -120,14 +120,14 @@ fn a_closed_stderr_is_ignored() {
             Err(io::ErrorKind::BrokenPipe.into())
         }
     }
-    Sink::new(None, Box::new(Closed)).line(Instant::now(), Level::Info, "a");
+    LogWriter::new(None, Box::new(Closed)).line(Instant::now(), Level::Info, "a");
 }
 
 #[test]
 fn syslogd_gets_lines_of_rfc_3164() {
     let directory = Directory::new();
     let syslogd = directory.syslogd();
-    let (mut sink, memory) = to_syslog(&directory);
+    let (mut writer, memory) = to_syslog(&directory);
     for (level, priority) in [
         (Level::Error, 27),
         (Level::Warn, 28),
@@ -135,7 +135,7 @@ fn syslogd_gets_lines_of_rfc_3164() {
         (Level::Debug, 31),
         (Level::Trace, 31),
     ] {
-        sink.line(Instant::now(), level, "a\nb");
+        writer.line(Instant::now(), level, "a\nb");
         let line = received(&syslogd).unwrap();
         let rest = line.strip_prefix(&format!("<{priority}>")).expect("the priority");
         let (time, rest) = rest.split_at(15);
@@ -173,11 +173,11 @@ fn days_are_those_of_the_calendar() {
 #[test]
 fn stderr_serves_until_syslogd_appears() {
     let directory = Directory::new();
-    let (mut sink, memory) = to_syslog(&directory);
-    sink.line(Instant::now(), Level::Info, "early");
+    let (mut writer, memory) = to_syslog(&directory);
+    writer.line(Instant::now(), Level::Info, "early");
     assert_eq!(memory.text(), "info early\n");
     let syslogd = directory.syslogd();
-    sink.line(Instant::now(), Level::Info, "later");
+    writer.line(Instant::now(), Level::Info, "later");
     assert_eq!(message(&syslogd).as_deref(), Some("later"));
     assert_eq!(message(&syslogd), None);
     assert_eq!(memory.text(), "info early\n");
@@ -186,23 +186,23 @@ fn stderr_serves_until_syslogd_appears() {
 #[test]
 fn a_restarted_syslogd_hears_how_many_lines_it_missed() {
     let directory = Directory::new();
-    let (mut sink, memory) = to_syslog(&directory);
+    let (mut writer, memory) = to_syslog(&directory);
     let now = Instant::now();
     let first = directory.syslogd();
-    sink.line(now, Level::Info, "one");
+    writer.line(now, Level::Info, "one");
     assert_eq!(message(&first).as_deref(), Some("one"));
     drop(first);
-    sink.line(now, Level::Info, "nobody listens on the socket");
+    writer.line(now, Level::Info, "nobody listens on the socket");
     fs::remove_file(directory.socket()).unwrap();
-    sink.line(now, Level::Info, "no socket");
+    writer.line(now, Level::Info, "no socket");
     let second = directory.syslogd();
-    sink.line(now, Level::Info, "two");
+    writer.line(now, Level::Info, "two");
     assert_eq!(
         message(&second).as_deref(),
-        Some("2 lines lost: syslogd did not take them")
+        Some("2 lines lost: syslogd did not read them")
     );
     assert_eq!(message(&second).as_deref(), Some("two"));
-    sink.line(now, Level::Info, "three");
+    writer.line(now, Level::Info, "three");
     assert_eq!(message(&second).as_deref(), Some("three"));
     assert_eq!(memory.text(), "");
 }
@@ -212,12 +212,12 @@ fn a_stuck_syslogd_costs_lines_and_nothing_else() {
     const LINES: u64 = 20_000;
     let directory = Directory::new();
     let syslogd = directory.syslogd();
-    let (mut sink, memory) = to_syslog(&directory);
+    let (mut writer, memory) = to_syslog(&directory);
     // Every call returns although nobody reads.
     for n in 0..LINES {
-        sink.line(Instant::now(), Level::Info, &format!("line {n}"));
+        writer.line(Instant::now(), Level::Info, &format!("line {n}"));
     }
-    let lost = sink.socket.as_ref().unwrap().lost;
+    let lost = writer.socket.as_ref().unwrap().lost;
     assert!(lost > 0, "the socket took {LINES} lines");
     let mut kept = 0;
     while let Some(line) = message(&syslogd) {
@@ -225,10 +225,10 @@ fn a_stuck_syslogd_costs_lines_and_nothing_else() {
         kept += 1;
     }
     assert_eq!(kept + lost, LINES);
-    sink.line(Instant::now(), Level::Info, "again");
+    writer.line(Instant::now(), Level::Info, "again");
     assert_eq!(
         message(&syslogd),
-        Some(format!("{lost} lines lost: syslogd did not take them"))
+        Some(format!("{lost} lines lost: syslogd did not read them"))
     );
     assert_eq!(message(&syslogd).as_deref(), Some("again"));
     assert_eq!(memory.text(), "");
@@ -238,9 +238,9 @@ fn a_stuck_syslogd_costs_lines_and_nothing_else() {
 fn a_long_line_is_cut_between_characters() {
     let directory = Directory::new();
     let syslogd = directory.syslogd();
-    let (mut sink, _) = to_syslog(&directory);
+    let (mut writer, _) = to_syslog(&directory);
     for prefix in ["", "a"] {
-        sink.line(
+        writer.line(
             Instant::now(),
             Level::Info,
             &format!("{prefix}{}", "é".repeat(2000)),
@@ -257,21 +257,21 @@ fn a_long_line_is_cut_between_characters() {
 
 #[test]
 fn a_flood_of_warnings_is_cut_and_summed_up() {
-    let (mut sink, memory) = to_stderr();
+    let (mut writer, memory) = to_stderr();
     let start = Instant::now();
     for _ in 0..WARNINGS_PER_SECOND + 7 {
-        sink.line(start, Level::Warn, "flood");
+        writer.line(start, Level::Warn, "flood");
     }
     assert_eq!(memory.text().lines().count(), WARNINGS_PER_SECOND as usize);
-    sink.line(start + Duration::from_millis(999), Level::Info, "close: …");
-    sink.line(start + Duration::from_secs(1), Level::Warn, "next");
+    writer.line(start + Duration::from_millis(999), Level::Info, "close: …");
+    writer.line(start + Duration::from_secs(1), Level::Warn, "next");
     let text = memory.text();
     let last: Vec<_> = text.lines().skip(WARNINGS_PER_SECOND as usize).collect();
     assert_eq!(
         last,
         [
             "info close: …",
-            "warn 7 lines suppressed: more than 50 a second",
+            "warn 7 lines suppressed: more than 50 per second",
             "warn next"
         ]
     );
@@ -279,12 +279,12 @@ fn a_flood_of_warnings_is_cut_and_summed_up() {
 
 #[test]
 fn close_lines_are_never_suppressed() {
-    let (mut sink, memory) = to_stderr();
+    let (mut writer, memory) = to_stderr();
     let now = Instant::now();
     for _ in 0..2000 {
-        sink.line(now, Level::Info, "close: …");
-        sink.line(now, Level::Debug, "detail");
-        sink.line(now, Level::Error, "error");
+        writer.line(now, Level::Info, "close: …");
+        writer.line(now, Level::Debug, "detail");
+        writer.line(now, Level::Error, "error");
     }
     let text = memory.text();
     let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
@@ -294,23 +294,23 @@ fn close_lines_are_never_suppressed() {
 
 #[test]
 fn a_flush_tells_of_what_was_suppressed_so_far() {
-    let (mut sink, memory) = to_stderr();
+    let (mut writer, memory) = to_stderr();
     for _ in 0..WARNINGS_PER_SECOND + 1 {
-        sink.line(Instant::now(), Level::Warn, "flood");
+        writer.line(Instant::now(), Level::Warn, "flood");
     }
-    let logger = Logger::new(sink);
+    let logger = Logger::new(writer);
     log::Log::flush(&logger);
     assert!(
         memory
             .text()
-            .ends_with("warn 1 lines suppressed: more than 50 a second\n")
+            .ends_with("warn 1 lines suppressed: more than 50 per second\n")
     );
 }
 
 #[test]
 fn the_level_changes_at_run_time() {
-    let (sink, memory) = to_stderr();
-    let logger = Logger::new(sink);
+    let (writer, memory) = to_stderr();
+    let logger = Logger::new(writer);
     let say = |level| {
         log::Log::log(
             &logger,
