@@ -15,13 +15,13 @@ pub const DC: &[OptionEntry] = &[
         "id",
         "",
         "number of a data centre",
-        "The data centre whose built-in addresses are replaced. Negative: its media server. 203: the CDN. From 10001: the test servers.",
+        "Number of a data centre: 1 to 5; with a minus sign for media (without an entry, media takes the addresses of the plain number); 203 for files of channels.",
     ),
     text(
         "address",
         "",
         "IP address and port",
-        "Addresses of the data centre, with their ports. An id without a section keeps its built-in ones.",
+        "Addresses of the data centre, each with its port; IPv6 in brackets.",
     )
     .list(),
 ];

@@ -137,7 +137,7 @@ return view.extend({
 		s.modaltitle = function() { return _('Data centre'); };
 
 		o = schema.bind(s.option(form.Value, 'id', _('Number'),
-			_('1 to 5; with a minus sign for media (without an entry, media takes the addresses of the plain number); 203 for files of channels.')),
+			_('Number of a data centre: 1 to 5; with a minus sign for media (without an entry, media takes the addresses of the plain number); 203 for files of channels.')),
 			schema.dc.id);
 		o.rmempty = false;
 		o.textvalue = function(section_id) {
@@ -163,7 +163,7 @@ return view.extend({
 				widget.setValue(from);
 		};
 
-		o = schema.bind(s.option(form.DynamicList, 'address', _('Addresses'), _('With the port; IPv6 in brackets.')), schema.dc.address);
+		o = schema.bind(s.option(form.DynamicList, 'address', _('Addresses'), _('Addresses of the data centre, each with its port; IPv6 in brackets.')), schema.dc.address);
 		o.rmempty = false;
 		o.placeholder = '149.154.167.51:443';
 		o.textvalue = function(section_id) {

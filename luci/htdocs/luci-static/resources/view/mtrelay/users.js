@@ -139,7 +139,8 @@ return view.extend({
 			return value === '' ? true : schema.user.name.check(value);
 		};
 
-		o = schema.bind(s.option(form.Flag, 'enabled', _('Enabled')), schema.user.enabled);
+		o = schema.bind(s.option(form.Flag, 'enabled', _('Enabled'),
+			_('Whether the user is admitted.')), schema.user.enabled);
 		o.editable = true;
 
 		o = schema.bind(s.option(form.Value, 'secret', _('Secret'),
@@ -174,18 +175,22 @@ return view.extend({
 		o.modalonly = true;
 		o.placeholder = 'YYYY-MM-DD';
 
-		o = schema.bind(s.option(form.Value, 'max_sessions', _('Sessions at once'), _('0: no limit. One device opens eight and more.')),
+		o = schema.bind(s.option(form.Value, 'max_sessions', _('Sessions at once'),
+			_('Limit of live sessions of this user. One device opens eight and more. 0: no limit.')),
 			schema.user.max_sessions);
 		o.modalonly = true;
 
-		o = schema.bind(s.option(form.Value, 'max_ips', _('Addresses at once'), _('0: no limit. All devices behind one router count as one.')),
+		o = schema.bind(s.option(form.Value, 'max_ips', _('Addresses at once'),
+			_('Limit of client addresses at a time. All devices behind one router count as one. 0: no limit.')),
 			schema.user.max_ips);
 		o.modalonly = true;
 
-		o = schema.bind(s.option(form.Value, 'quota_mb', _('Traffic allowance in MB'), _('0: no limit. Up and down together.')), schema.user.quota_mb);
+		o = schema.bind(s.option(form.Value, 'quota_mb', _('Traffic allowance in MB'),
+			_('MiB that the user may transfer, up and down together. 0: no limit.')), schema.user.quota_mb);
 		o.modalonly = true;
 
-		o = schema.bind(s.option(form.ListValue, 'quota_reset', _('Allowance is reset')), schema.user.quota_reset);
+		o = schema.bind(s.option(form.ListValue, 'quota_reset', _('Allowance is reset'),
+			_('When the transferred bytes count from zero again: never, or with each calendar month.')), schema.user.quota_reset);
 		o.modalonly = true;
 		o.depends({ 'quota_mb': '', '!reverse': true });
 		o.value('never', _('never'));
