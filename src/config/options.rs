@@ -19,7 +19,7 @@ const MAX_QUOTA_MB: u32 = 1_000_000_000;
 /// The options of the `relay` section.
 #[rustfmt::skip]
 pub const RELAY: &[OptionEntry] = &[
-    flag("enabled", "1", "Whether the service starts with the router.").restart(),
+    flag("enabled", "1", "Whether the service starts with the router.").restart().restarts_service(),
     text("listen", "0.0.0.0:8443", "IP address and port",
         "Addresses and ports that clients connect to: 0.0.0.0 stands for every IPv4 address of the router, [::] for every IPv6 one. Port 443 looks most like a website, if LuCI itself does not use it.")
         .list().restarts_service(),

@@ -1,11 +1,12 @@
-//! The page's table of options, held against the daemon's own: names, defaults, bounds, choices; and its words for every counter.
+//! The page's table of options, held against the daemon's own: names, defaults, bounds, choices, checks and help; and its words for every
+//! counter.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use mtrelay::config::Config;
-use mtrelay::config::options::{DC_OPTIONS, OptionSpec, RELAY_OPTIONS, USER_OPTIONS};
+use mtrelay::config::options::{DC, OptionEntry, OptionKind, RELAY, USER};
 use mtrelay_core::close::{CloseReason, ConnectFailure, Reject};
 
 const MODULES: &str = "luci/htdocs/luci-static/resources/mtrelay";
@@ -49,18 +50,18 @@ fn table(constant: &str) -> BTreeMap<String, Line> {
     body.lines().map(line).collect()
 }
 
-fn sections() -> [(&'static str, &'static [OptionSpec], BTreeMap<String, Line>); 3] {
+fn sections() -> [(&'static str, &'static [OptionEntry], BTreeMap<String, Line>); 3] {
     [
-        ("relay", RELAY_OPTIONS, table("RELAY")),
-        ("user", USER_OPTIONS, table("USER")),
-        ("dc", DC_OPTIONS, table("DC")),
+        ("relay", RELAY, table("RELAY")),
+        ("user", USER, table("USER")),
+        ("dc", DC, table("DC")),
     ]
 }
 
 #[test]
 fn the_page_knows_every_option_with_its_default() {
     for (section, specs, table) in sections() {
-        let names: Vec<&str> = specs.iter().map(|spec| spec.name).collect();
+        let names: Vec<&str> = specs.iter().map(|entry| entry.spec.name).collect();
         let mut sorted = names.clone();
         sorted.sort_unstable();
         assert_eq!(
@@ -68,12 +69,113 @@ fn the_page_knows_every_option_with_its_default() {
             sorted,
             "{section}"
         );
-        for spec in specs {
+        for spec in specs.iter().map(|entry| entry.spec) {
             let line = &table[spec.name];
             assert_eq!(line.default, spec.default, "{section} {}", spec.name);
             // `modes` are words, chosen from a few.
             let is_list = line.kind == "list" || spec.name == "modes";
             assert_eq!(is_list, spec.list, "{section} {}: {line:?}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn the_page_has_the_types_of_the_table() {
+    for (section, specs, table) in sections() {
+        for spec in specs.iter().map(|entry| entry.spec) {
+            let line = &table[spec.name];
+            let rest: Vec<&str> = line.rest.iter().map(String::as_str).collect();
+            let place = format!("{section} {}: {line:?}", spec.name);
+            match spec.kind {
+                OptionKind::Flag => assert_eq!((&*line.kind, &rest[..]), ("flag", &[""][..]), "{place}"),
+                OptionKind::FlagOrAuto => {
+                    assert_eq!(
+                        (&*line.kind, &rest[..]),
+                        ("choice", &["auto", "1", "0"][..]),
+                        "{place}"
+                    );
+                }
+                OptionKind::Choice(words) | OptionKind::Words(words) => {
+                    assert_eq!((&*line.kind, &rest[..]), ("choice", words), "{place}");
+                }
+                OptionKind::Number { min, max, auto } => {
+                    let kind = if auto { "numberOrAuto" } else { "number" };
+                    assert_eq!(line.kind, kind, "{place}");
+                    assert_eq!(rest, [min.to_string(), max.to_string()], "{place}");
+                }
+                OptionKind::Text => {
+                    let kind = if spec.list { "list" } else { "text" };
+                    assert_eq!(line.kind, kind, "{place}");
+                    assert!(
+                        rest.len() == 1 && rest[0].len() > 2,
+                        "a check has a name: {place}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The text of `_('…')` at the start of `source`, behind white space, and the rest.
+fn translated(source: &str) -> Option<(String, &str)> {
+    let body = source.trim_start().strip_prefix("_('")?;
+    let mut text = String::new();
+    let mut chars = body.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => text.push(chars.next()?.1),
+            '\'' => return Some((text, body[at + 1..].strip_prefix(')')?)),
+            _ => text.push(c),
+        }
+    }
+    None
+}
+
+#[test]
+fn the_page_has_the_help_of_the_table() {
+    let views = [("settings.js", RELAY), ("users.js", USER), ("dcs.js", DC)];
+    for (view, entries) in views {
+        let text = read(&format!("../view/mtrelay/{view}"));
+        for entry in entries {
+            let name = entry.spec.name;
+            // `add(s, 'tab', form.Value, 'name', _('Title'), _('Help'))`; a title follows no other mention of a name.
+            let help = text.split(&format!("'{name}', ")).skip(1).find_map(|rest| {
+                let (_, rest) = translated(rest)?;
+                translated(rest.strip_prefix(',')?)
+            });
+            let help = help.map(|(help, _)| help);
+            assert_eq!(help.as_deref(), Some(entry.help), "{view} {name}");
+        }
+    }
+}
+
+/// Every word of a choice has a text on the page.
+#[test]
+fn the_page_names_every_choice() {
+    let views = [("settings.js", RELAY), ("users.js", USER)];
+    for (view, entries) in views {
+        let text = read(&format!("../view/mtrelay/{view}"));
+        for entry in entries {
+            let words: &[&str] = match entry.spec.kind {
+                OptionKind::Choice(words) | OptionKind::Words(words) => words,
+                OptionKind::FlagOrAuto => &["auto", "1", "0"],
+                _ => continue,
+            };
+            let name = entry.spec.name;
+            let (_, rest) = text
+                .split_once(&format!("'{name}', _('"))
+                .expect("it is on the page");
+            let rest = rest.split("'service', form").next().unwrap_or(rest);
+            for word in words {
+                let is_named = [
+                    format!("{word}: "),
+                    format!("'{word}': "),
+                    format!("value('{word}', "),
+                ]
+                .iter()
+                .any(|form| rest.contains(form));
+                assert!(is_named, "{view} {name}: {word}");
+            }
         }
     }
 }
