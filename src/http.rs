@@ -15,7 +15,7 @@ use smol::future::{self, FutureExt as _};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::lock::Semaphore;
 
-use crate::stats::{Snapshot, json, prometheus, text};
+use crate::metrics::{Snapshot, json, page, prometheus, text};
 use mtrelay_core::host::names_this_machine;
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::socket;
@@ -156,7 +156,7 @@ impl Server {
             "/stats" => text::stats,
             "/metrics" => prometheus::metrics,
             "/status" => json::status,
-            "/status.txt" => text::page,
+            "/status.txt" => page::page,
             _ => {
                 return Answer::refusal(404, "Not Found: there are /stats /metrics /status /status.txt");
             }

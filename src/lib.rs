@@ -10,17 +10,18 @@
 //! | room | what it is | looks at |
 //! |---|---|---|
 //! | `main` | argv → exit code | `cli` |
-//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `probe`, `stats` |
+//! | [`cli`] | run, check, link, secret, status | `config`, `link`, `daemon`, `http`, `metrics`, `probe` |
 //! | [`daemon`] | listeners, reload, drain, the once-a-second work | every room but `cli` |
 //! | [`config`] | UCI sections → a valid [`config::Config`]; the table of options | `access` |
 //! | [`access`] | allow and block lists: sets of addresses | nothing of this crate |
 //! | [`link`] | tg:// links and QR codes | `config` |
 //! | [`relay`] | sessions: handshake, duplex, close, replay window, front site | `access`, `pool`, `stats` |
-//! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `stats` |
+//! | [`probe`] | tries every data centre, the clock and the front, for `check --net` | `metrics` |
 //! | [`pool`] | the fixed blocks that hold relayed bytes | nothing of this crate |
-//! | [`stats`] | counters, [`stats::snapshot`], its renderings | nothing of this crate |
-//! | [`http`] | /stats /metrics /status | `stats` |
-//! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `stats` |
+//! | [`stats`] | counters: cells that the relay raises | `metrics` |
+//! | [`metrics`] | the table of metrics, [`metrics::Snapshot`], one renderer for each output | nothing of this crate |
+//! | [`http`] | /stats /metrics /status | `metrics` |
+//! | [`ubus`] | the object `mtrelay` on OpenWrt's bus | `metrics` |
 //!
 //! Three more crates stand beside this one: `mtrelay_core` (src/core: reactor, system calls, dialer, UCI reader, log), which looks at
 //! `wire` only; `wire` (src/wire: bytes in, values out), which looks at nothing; and `mtfetch` (src/fetch), which looks at both and
@@ -32,6 +33,7 @@ pub mod config;
 pub mod daemon;
 pub mod http;
 pub mod link;
+pub mod metrics;
 pub mod pool;
 pub mod probe;
 pub mod relay;

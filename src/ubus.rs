@@ -16,7 +16,7 @@ mod method;
 pub use document::Document;
 pub use message::Status;
 
-use crate::stats::{Emit, Snapshot};
+use crate::metrics::{Emit, Snapshot};
 use blob::kind;
 use client::Client;
 use message::{Attributes, Header, Message, attr};

@@ -5,7 +5,7 @@ use super::config_file::{load, path};
 use super::exit_code::{FAILED, USAGE};
 use super::terminal::Terminal;
 use crate::config::Config;
-use crate::stats::json::Json;
+use crate::metrics::json::Json;
 use crate::{daemon, probe};
 use mtrelay_core::config::problem::{Problem, Severity};
 use std::fmt::Write as _;

@@ -7,11 +7,11 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:literal])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
+            $($(#[doc = $meaning])* $variant,)+
         }
 
         impl $name {
@@ -22,6 +22,13 @@ macro_rules! words {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
+                }
+            }
+
+            /// The meaning, for the documentation.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($meaning),*).trim_start(),)+
                 }
             }
 
@@ -104,7 +111,7 @@ impl CloseReason {
 words! {
     /// Why one attempt at one address of a DC failed.
     ConnectFailure {
-        /// The address refused the connection.
+        /// The address refused the connection: nothing listens there.
         Refused = "refused",
         /// The address did not answer in time.
         Timeout = "timeout",

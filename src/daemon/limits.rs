@@ -17,7 +17,7 @@ pub(super) fn apply(active: &ActiveConfig, shared: &Shared, changed: &Cell<bool>
     if let Some(now) = now {
         enter_month(config, context, month(now));
     }
-    for user in context.users.iter().filter(|user| user.stats.active.get() > 0) {
+    for user in context.users.iter().filter(|user| user.stats.active() > 0) {
         let is_over = |end: u64| now.is_some_and(|now| now >= end);
         if user.expires.is_some_and(is_over) {
             shared

@@ -2,8 +2,10 @@
 
 use super::build;
 use super::instance::Daemon;
-use crate::stats::snapshot::{Address, AddressState, Buffers, Outside, Pipes, Snapshot};
-use mtrelay_core::dial::health::HealthState;
+use crate::metrics::table::AddressState;
+use crate::metrics::{Address, AddressMetric, RelayMetric, Snapshot};
+use crate::stats::SnapshotInputs;
+use mtrelay_core::dial::health::{AddressHealth, HealthState};
 use mtrelay_core::sys::{clock, process};
 use std::net::SocketAddr;
 
@@ -13,52 +15,60 @@ impl Daemon {
         self.relay.was_busy.set(true);
         let active = self.relay.active();
         let shared = &self.relay.shared;
-        let levels = shared.pool.levels();
-        let pipes = shared.pipes.levels();
         let now = clock::now();
-        let report = |address: &SocketAddr| {
-            let report = shared.dialer.report(*address, now);
-            Address {
-                address: *address,
-                state: match report.state {
-                    HealthState::Healthy => AddressState::Ok,
-                    HealthState::Untried => AddressState::Untried,
-                    HealthState::Probation | HealthState::Cooling => AddressState::Cooling,
-                },
-                rtt: report.rtt,
-                failures: u64::from(report.failures),
-                last_error: report.last_error,
-                retry_in: report.retry_in,
-                dc_timeouts: report.dc_timeouts,
-            }
-        };
         let dcs = &active.config.dcs;
         // A media DC without addresses of its own uses those of its main DC.
         let ids = dcs.iter().flat_map(|(id, _)| [id, id.media()]);
-        shared.stats.snapshot(Outside {
-            uptime: now.saturating_duration_since(self.started),
-            start_time_s: Some(u64::from(self.started_at)),
-            synced: clock::is_synchronised(),
-            trusted: shared.clock_trusted.get(),
-            buffers: Buffers {
-                size: levels.size as u64,
-                count: levels.count as u64,
-                in_use: levels.in_use as u64,
-                high_water: levels.high_water as u64,
-                waits: levels.waits,
-                held: shared.holder.blocks() as u64,
-            },
-            pipes: Pipes {
-                count: pipes.count as u64,
-                in_use: pipes.in_use as u64,
-                high_water: pipes.high_water as u64,
-                misses: pipes.misses,
-            },
-            rss_kib: process::rss_kib(),
+        let address = |address: &SocketAddr| address_of(*address, &shared.dialer.report(*address, now));
+        shared.stats.snapshot(SnapshotInputs {
+            gauges: self.gauges(),
             addresses: ids
-                .filter_map(|id| Some((id, dcs.lookup(id)?.iter().map(report).collect())))
+                .filter_map(|id| Some((id, dcs.lookup(id)?.iter().map(address).collect())))
                 .collect(),
             expires: build::expiries(&active.config),
         })
     }
+
+    fn gauges(&self) -> Vec<(RelayMetric, i64)> {
+        use RelayMetric as M;
+        let shared = &self.relay.shared;
+        let buffers = shared.pool.levels();
+        let pipes = shared.pipes.levels();
+        let uptime = clock::now().saturating_duration_since(self.started);
+        vec![
+            (M::Uptime, uptime.as_secs() as i64),
+            (M::StartTime, self.started_at.into()),
+            (M::ClockSynced, clock::is_synchronised().into()),
+            (M::ClockTrusted, shared.clock_trusted.get().into()),
+            (M::BuffersSize, buffers.size as i64),
+            (M::BuffersCount, buffers.count as i64),
+            (M::BuffersInUse, buffers.in_use as i64),
+            (M::BuffersHighWater, buffers.high_water as i64),
+            (M::BuffersWaits, buffers.waits as i64),
+            (M::BuffersHeld, shared.holder.blocks() as i64),
+            (M::PipesCount, pipes.count as i64),
+            (M::PipesInUse, pipes.in_use as i64),
+            (M::PipesHighWater, pipes.high_water as i64),
+            (M::PipesMisses, pipes.misses as i64),
+            (M::MemoryRss, process::rss_kib() as i64),
+        ]
+    }
+}
+
+fn address_of(address: SocketAddr, report: &AddressHealth) -> Address {
+    let state = match report.state {
+        HealthState::Healthy => AddressState::Ok,
+        HealthState::Untried => AddressState::Untried,
+        HealthState::Probation | HealthState::Cooling => AddressState::Cooling,
+    };
+    let mut address = Address::untried(address);
+    address.set_state(state, report.rtt, report.retry_in);
+    address.last_error = report.last_error;
+    address
+        .values
+        .set(AddressMetric::Failures, report.failures.into());
+    address
+        .values
+        .set(AddressMetric::DcTimeouts, report.dc_timeouts as i64);
+    address
 }

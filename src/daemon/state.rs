@@ -57,7 +57,7 @@ impl State {
         let users = shared.stats.users();
         for (name, used, month) in &saved.quotas {
             if let Some(user) = users.iter().find(|user| user.name() == name) {
-                user.quota_used.set(*used);
+                user.set_quota_used(*used);
                 user.quota_month.set(*month);
             }
         }
@@ -110,7 +110,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn write(out: &mut dyn Write, shared: &Shared) -> io::Result<()> {
     writeln!(out, "{HEAD}")?;
     for user in shared.stats.users() {
-        write!(out, "quota {} ", user.quota_used.get())?;
+        write!(out, "quota {} ", user.quota_used())?;
         match user.quota_month.get() {
             Some(month) => write!(out, "{month}")?,
             None => out.write_all(b"-")?,

@@ -1,20 +1,24 @@
 //! The pages through real sockets, and the parser by itself.
 
 use super::*;
-use crate::stats::{Outside, Stats};
+use crate::metrics::example::{empty, user};
 use smol::future::yield_now;
 use std::net::Ipv4Addr;
 
 const LONG: Duration = Duration::from_secs(60);
 
+fn with_users(names: impl IntoIterator<Item = String>) -> Snapshot {
+    let mut snapshot = empty();
+    snapshot.users = names.into_iter().map(|name| user(&name)).collect();
+    snapshot
+}
+
 fn server(deadline: Duration) -> Server {
-    let stats = Stats::new();
-    stats.declare_user("family");
     let limits = Limits {
         deadline,
         ..Limits::default()
     };
-    Server::new(Rc::new(move || stats.snapshot(Outside::default())), limits)
+    Server::new(Rc::new(|| with_users(["family".to_owned()])), limits)
 }
 
 /// Runs the server until the test is through.
@@ -275,15 +279,12 @@ fn a_slow_request_is_cut_at_the_deadline() {
 #[test]
 fn a_client_that_does_not_read_is_cut_at_the_deadline() {
     // About 16 MB: more than the buffers of both sockets hold.
-    let stats = Stats::new();
-    for user in 0..1600 {
-        stats.declare_user(&format!("{user}{}", "x".repeat(2000)));
-    }
+    let snapshot = with_users((0..1600).map(|user| format!("{user}{}", "x".repeat(2000))));
     let limits = Limits {
         deadline: Duration::from_millis(50),
         ..Limits::default()
     };
-    let server = Server::new(Rc::new(move || stats.snapshot(Outside::default())), limits);
+    let server = Server::new(Rc::new(move || snapshot.clone()), limits);
     serving(&server, async |addr| {
         let mut stream = connect(addr).await;
         stream.write_all(b"GET /stats HTTP/1.0\r\n\r\n").await.unwrap();

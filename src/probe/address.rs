@@ -2,7 +2,7 @@
 
 use super::req_pq::{is_res_pq, req_pq_multi};
 use super::time_limit::within;
-use crate::stats::Emit;
+use crate::metrics::Emit;
 use mtrelay_core::close::ConnectFailure;
 use mtrelay_core::dc::DcId;
 use mtrelay_core::dial::{self, DialOptions};

@@ -2,7 +2,7 @@
 
 use super::address::AddressReport;
 use super::front::FrontReport;
-use crate::stats::Emit;
+use crate::metrics::Emit;
 use mtrelay_core::dc::DcId;
 
 /// The data centres without which Telegram does not work.

@@ -84,7 +84,7 @@ impl Client {
         }
         let of_this_ip = |handle: &SessionHandle| handle.client == client;
         let is_limited = shared.stats.sessions_active() > *max_sessions
-            || user.max_sessions.is_some_and(|limit| stats.active.get() > limit)
+            || user.max_sessions.is_some_and(|limit| stats.active() > limit)
             || max_sessions_per_ip.is_some_and(|limit| shared.sessions.count(of_this_ip) > limit)
             || user.max_ips.is_some_and(|limit| self.sources_of(user) > limit);
         is_limited.then_some(CloseReason::Limit)

@@ -81,7 +81,7 @@ pub(super) async fn connect(
         // Before the DC sends anything: the kernel grows the buffer while bytes arrive faster than they are read.
         socket::keep_receive_buffer(connected.connection.get_ref());
         if connected.ipv6_fallback {
-            shared.stats.ipv6_fallback();
+            client.stats.ipv6_fallback();
         }
         let dc = DcConnection {
             socket: connected.connection,

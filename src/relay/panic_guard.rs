@@ -35,7 +35,7 @@ pub fn log_panics() {
 mod tests {
     use super::*;
     use crate::pool::BufferPool;
-    use crate::stats::SessionStats;
+    use crate::stats::{DcMetric, RelayMetric, SessionStats};
     use mtrelay_core::close::CloseReason;
     use mtrelay_core::dc::DcId;
     use smol::LocalExecutor;
@@ -81,17 +81,20 @@ mod tests {
             }
         }));
         assert_eq!((one.get(), other.get()), (3, 10));
-        let snapshot = stats.snapshot(crate::stats::Outside::default());
-        let closes = |reason: CloseReason| snapshot.closes[reason.index()];
+        let snapshot = stats.snapshot(crate::stats::SnapshotInputs::default());
+        let closes = |reason: CloseReason| snapshot.relay.of(RelayMetric::Closes, reason.index());
         assert_eq!(
             (
                 closes(CloseReason::Error),
                 closes(CloseReason::ClientClosed),
-                snapshot.panics
+                stats.get(RelayMetric::Panics)
             ),
             (1, 1, 1)
         );
-        assert_eq!((snapshot.sessions.active, snapshot.dc.active), (0, 0));
+        assert_eq!(
+            (stats.sessions_active(), snapshot.dc.get(DcMetric::Active)),
+            (0, 0)
+        );
         assert_eq!(pool.levels().in_use, 0);
     }
 }

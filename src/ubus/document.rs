@@ -3,7 +3,7 @@
 //! Its length is bounded: beyond [`MAX_LEN`] no further elements are taken into arrays, and the field `truncated` says so.
 
 use super::blob::{Writer, kind};
-use crate::stats::Emit;
+use crate::metrics::Emit;
 
 /// 1,000 users with names of twenty letters are about 220 KiB. The bus itself drops what goes beyond 1 MiB for one reader.
 const MAX_LEN: usize = 256 << 10;

@@ -44,9 +44,9 @@ fn blocked_addresses_are_closed_before_anything_else() {
     let relay = start(&config.clone().list("block", "127.0.0.0/8"));
     is_closed(relay.addr(), &[]);
     is_closed(relay.addr(), b"GET / HTTP/1.1\r\n\r\n");
-    assert_eq!(relay.wait_stat("reject_blocked", |n| n >= 2), 2);
+    assert_eq!(relay.wait_stat("rejects_blocked", |n| n >= 2), 2);
     assert_eq!(
-        (relay.stat("reject_malformed"), relay.stat("openings_active")),
+        (relay.stat("rejects_malformed"), relay.stat("openings_active")),
         (0, 0)
     );
     let has_ipv6 = require::ipv6();
@@ -59,7 +59,7 @@ fn blocked_addresses_are_closed_before_anything_else() {
     echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
     if has_ipv6 {
         is_closed(relay.addr_v6(), &[]);
-        assert_eq!(relay.wait_stat("reject_blocked", |n| n >= 3), 3);
+        assert_eq!(relay.wait_stat("rejects_blocked", |n| n >= 3), 3);
     }
 }
 
@@ -82,7 +82,7 @@ fn list_files_are_read_at_each_reload_and_a_bad_line_keeps_the_old_ones() {
     relay.signal(Signal::HUP);
     relay.wait_stat("config_reloads", |n| n == 1);
     is_closed(relay.addr(), &[]);
-    assert_eq!(relay.wait_stat("reject_blocked", |n| n >= 1), 1);
+    assert_eq!(relay.wait_stat("rejects_blocked", |n| n >= 1), 1);
     echoes(&mut live);
 
     dir.write("block", "nonsense\n");
@@ -140,12 +140,12 @@ fn the_address_in_a_trusted_proxy_header_is_used_for_lists_and_log() {
         }
     }
     is_closed(relay.addr(), &v2([198, 51, 100, 1]));
-    assert_eq!(relay.wait_stat("reject_blocked", |n| n >= 1), 1);
+    assert_eq!(relay.wait_stat("rejects_blocked", |n| n >= 1), 1);
     // Without the header nothing else is taken from a balancer, however good it is.
     let direct = Client::builder(Mode::Dd, relay.addr(), SECRET, 2).connect();
     drop(direct);
     is_closed(relay.addr(), b"GET / HTTP/1.1\r\n\r\n");
-    assert_eq!(relay.wait_stat("reject_malformed", |n| n >= 2), 2);
+    assert_eq!(relay.wait_stat("rejects_malformed", |n| n >= 2), 2);
     assert_eq!(relay.stat("sessions_total"), ended as u64);
 }
 
@@ -155,7 +155,7 @@ fn a_proxy_header_has_the_handshake_deadline_and_untrusted_ones_are_refused() {
     let config = RelayConfig::simple(SECRET, dc.addr()).option("handshake_timeout", 1);
     let relay = start(&config.clone().list("proxy_protocol_from", "127.0.0.1"));
     is_closed(relay.addr(), b"PROXY TCP4 203.0.113.7 ");
-    assert_eq!(relay.wait_stat("reject_timeout", |n| n >= 1), 1);
+    assert_eq!(relay.wait_stat("rejects_timeout", |n| n >= 1), 1);
     let relay = start(&config.list("block", "203.0.113.7"));
     let header = [
         b"PROXY TCP4 203.0.113.7 127.0.0.1 5000 443\r\n".as_slice(),
@@ -163,8 +163,8 @@ fn a_proxy_header_has_the_handshake_deadline_and_untrusted_ones_are_refused() {
     ]
     .concat();
     is_closed(relay.addr(), &header);
-    assert_eq!(relay.wait_stat("reject_bad_secret", |n| n >= 1), 1);
-    assert_eq!(relay.stat("reject_blocked"), 0);
+    assert_eq!(relay.wait_stat("rejects_bad_secret", |n| n >= 1), 1);
+    assert_eq!(relay.stat("rejects_blocked"), 0);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn handshakes_per_source_are_bounded_and_with_limit_lan_for_the_lan_too() {
             2,
         ));
         let cut = budget + u64::from(limit_lan == 1);
-        assert_eq!(relay.wait_stat("reject_budget", |n| n >= cut), cut);
+        assert_eq!(relay.wait_stat("rejects_budget", |n| n >= cut), cut);
         drop(silent);
     }
 }

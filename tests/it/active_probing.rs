@@ -467,7 +467,7 @@ fn a_front_name_that_resolves_to_this_relay_is_refused_and_counted() {
     let warnings = warnings.iter().filter(|line| line.contains("cannot be reached"));
     assert_eq!(warnings.count(), 1, "one warning for any number of clients");
     assert_eq!(
-        (relay.stat("reject_malformed"), relay.stat("fronted_total")),
+        (relay.stat("rejects_malformed"), relay.stat("fronted_total")),
         (3, 0)
     );
 }

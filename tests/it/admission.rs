@@ -120,7 +120,7 @@ fn a_burst_of_16_connections_from_one_address_passes() {
         });
     }
     assert_eq!(relay.wait_closes(64).len(), 64);
-    assert_eq!(relay.stat("reject_budget"), 0);
+    assert_eq!(relay.stat("rejects_budget"), 0);
 }
 
 #[test]
@@ -159,5 +159,5 @@ fn sessions_leave_no_descriptors_and_no_memory_behind() {
         least = least.min(relay.rss_kib());
         (least <= rss + 1536).then_some(())
     });
-    assert_eq!(relay.stat("close_error"), 0);
+    assert_eq!(relay.stat("closes_error"), 0);
 }

@@ -27,7 +27,10 @@ fn without_pipes_downloads_are_copied() {
     let dc = FakeDc::start(Script::source(1, 8 * MIB, Then::Close));
     let relay = start(&RelayConfig::simple(SECRET, dc.addr()).option("pipes", 0));
     downloads(relay.addr(), 1, 8 * MIB);
-    assert_eq!((relay.stat("pipes"), relay.stat("pipes_high_water")), (0, 0));
+    assert_eq!(
+        (relay.stat("pipes_count"), relay.stat("pipes_high_water")),
+        (0, 0)
+    );
 }
 
 #[test]

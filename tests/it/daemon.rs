@@ -72,7 +72,7 @@ fn a_bad_reload_is_refused_whole() {
     echoes(&mut old);
     echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
     let stranger = Client::connect(Mode::Dd, relay.addr(), OTHER_SECRET, 2);
-    relay.wait_stat("reject_bad_secret", |rejects| rejects == 1);
+    relay.wait_stat("rejects_bad_secret", |rejects| rejects == 1);
     drop(stranger);
 }
 

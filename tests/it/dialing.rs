@@ -212,7 +212,7 @@ fn without_a_route_the_session_fails_as_unreachable_without_spinning_and_the_rou
         );
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         assert!(relay.cpu_ticks() - cpu <= 10, "it does not spin");
-        let failed = relay.stat("connect_failed_unreachable");
+        let failed = relay.stat("connect_failures_unreachable");
         assert_eq!(failed, relay.stat("direct_dc_connections_failed"));
         assert_eq!(failed, 3 * 4, "three addresses in four rounds");
         // The way comes back while the address is still cooling.
@@ -268,7 +268,7 @@ fn a_dc_that_vanishes_ends_its_session_as_dc_timeout() {
         let took = begun.elapsed();
         assert_eq!(close.reason, "dc_timeout", "{}", close.line);
         assert!(took > Duration::from_secs(290), "{took:?}");
-        assert_eq!(relay.stat("dc_2_dc_timeout"), 1);
+        assert_eq!(relay.stat("dc_2_dc_timeouts"), 1);
     });
 }
 

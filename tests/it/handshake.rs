@@ -60,7 +60,7 @@ impl HandshakeFixture {
 
     /// Waits for exactly `count` of these rejects. The healthy session stays the only one.
     fn rejected(&mut self, reason: &str, count: u64) {
-        let name = format!("reject_{reason}");
+        let name = format!("rejects_{reason}");
         assert_eq!(self.relay.wait_stat(&name, |n| n >= count), count, "{name}");
         self.stays_healthy();
         assert_eq!(self.relay.stat("sessions_total"), 1);
@@ -88,7 +88,7 @@ fn say(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
 
 /// This opening is refused under this reason, without a byte.
 pub(crate) fn refused_as(relay: &Relay, reason: &str, opening: &[u8]) {
-    let name = format!("reject_{reason}");
+    let name = format!("rejects_{reason}");
     let before = relay.stat(&name);
     let socket = say(relay.addr(), opening);
     relay.wait_stat(&name, |n| n == before + 1);
@@ -272,7 +272,7 @@ fn unknown_dcs_end_as_unknown_dc() {
         }
     }
     fixture.stays_healthy();
-    assert_eq!(fixture.relay.stat("close_unknown_dc"), count as u64);
+    assert_eq!(fixture.relay.stat("closes_unknown_dc"), count as u64);
     assert_eq!(fixture.dc.count(), 1);
 }
 
@@ -293,7 +293,7 @@ fn disabled_modes_are_refused() {
             .option("handshake_timeout", 2),
     );
     nothing_comes(say(relay.addr(), &header(&SECRET, Tag::PADDED)));
-    assert_eq!((relay.stat("reject_mode_disabled"), dc.count()), (1, 0));
+    assert_eq!((relay.stat("rejects_mode_disabled"), dc.count()), (1, 0));
     for mode in [
         Mode::Plain(Tag::ABRIDGED),
         Mode::Plain(Tag::INTERMEDIATE),
@@ -312,13 +312,13 @@ fn replays_get_no_answer_and_no_dc() {
         echoes(&mut client, 1);
         // While the session lives, and after it.
         let first = say(relay.addr(), &client.opening);
-        assert_eq!(relay.wait_stat("reject_replay", |n| n > 0), 1);
+        assert_eq!(relay.wait_stat("rejects_replay", |n| n > 0), 1);
         echoes(&mut client, 2);
         let opening = client.opening.clone();
         drop(client);
         relay.wait_closes(1);
         let second = say(relay.addr(), &opening);
-        assert_eq!(relay.wait_stat("reject_replay", |n| n > 1), 2);
+        assert_eq!(relay.wait_stat("rejects_replay", |n| n > 1), 2);
         nothing_comes(first);
         nothing_comes(second);
         assert_eq!((relay.stat("sessions_total"), dc.count()), (1, 1));
@@ -403,7 +403,7 @@ fn http_and_replayed_hellos_reach_the_front() {
     assert_eq!(front.wait_ended(1)[0].bytes, hello.bytes);
     echoes(&mut client, 2);
     fixture.stays_healthy();
-    assert_eq!((fixture.relay.stat("reject_replay"), fixture.dc.count()), (1, 2));
+    assert_eq!((fixture.relay.stat("rejects_replay"), fixture.dc.count()), (1, 2));
 }
 
 #[test]
@@ -458,7 +458,11 @@ fn users_are_counted_under_their_names() {
         let stat = |what| relay.stat(&format!("user_{name}_{what}"));
         let bytes = 3000 * *sessions as u64;
         assert_eq!(
-            (stat("total"), stat("active"), stat("bytes_down")),
+            (
+                stat("sessions_total"),
+                stat("sessions_active"),
+                stat("bytes_down")
+            ),
             (*sessions as u64, 0, bytes),
             "{name}"
         );
@@ -647,7 +651,7 @@ fn sessions_lose_nothing_beside_rejected_handshakes() {
             rejects += openings.len() as u64;
             openings.iter().for_each(|bytes| drop(say(addr, bytes)));
         }
-        let counted = fixture.relay.wait_stat("reject_bad_secret", |n| n >= rejects);
+        let counted = fixture.relay.wait_stat("rejects_bad_secret", |n| n >= rejects);
         assert_eq!(counted, rejects);
     });
     fixture.stays_healthy();
@@ -666,7 +670,7 @@ fn rejects_are_counted_for_the_user_whose_secret_matched() {
             .option("handshake_timeout", 1),
     );
     let refused = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
-    relay.wait_stat("reject_mode_disabled", |count| count == 1);
+    relay.wait_stat("rejects_mode_disabled", |count| count == 1);
     assert_eq!(relay.stat("user_test_rejects"), 1);
     drop(refused);
 }

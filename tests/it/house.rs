@@ -5,24 +5,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The room, and the rooms it may look at besides itself.
-const RULES: [(&str, &[&str]); 13] = [
+const RULES: [(&str, &[&str]); 14] = [
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["config", "link", "daemon", "http", "probe", "stats"]),
-    ("probe", &["stats"]),
+    ("cli", &["config", "link", "daemon", "http", "metrics", "probe"]),
+    ("probe", &["metrics"]),
     (
         "daemon",
         &[
-            "access", "config", "relay", "http", "stats", "pool", "link", "probe", "ubus",
+            "access", "config", "relay", "http", "metrics", "stats", "pool", "link", "probe", "ubus",
         ],
     ),
     ("access", &[]),
     ("config", &["access"]),
     ("link", &["config"]),
     ("relay", &["access", "pool", "stats"]),
-    ("http", &["stats"]),
-    ("ubus", &["stats"]),
-    ("stats", &[]),
+    ("http", &["metrics"]),
+    ("ubus", &["metrics"]),
+    ("stats", &["metrics"]),
+    ("metrics", &[]),
     ("pool", &[]),
 ];
 

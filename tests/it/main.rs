@@ -22,6 +22,7 @@ mod fuzz_seeds;
 mod handshake;
 mod house;
 mod luci;
+mod metrics_page;
 mod options;
 mod privileges;
 mod proc_net;

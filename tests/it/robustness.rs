@@ -139,7 +139,11 @@ impl RobustnessFixture {
         let moved = healthy.thread.join().expect("the healthy session lost nothing");
         let slowest = healthy.slowest.load(Ordering::Relaxed);
         relay.wait_stat("sessions_active", |active| active == 0);
-        assert_eq!((relay.stat("panics"), relay.stat("close_error")), (0, 0), "{act}");
+        assert_eq!(
+            (relay.stat("panics"), relay.stat("closes_error")),
+            (0, 0),
+            "{act}"
+        );
         assert!(
             after.0 < before.0 + 6 * 1024,
             "{act}: {before:?} KiB and descriptors became {after:?}"
@@ -204,7 +208,7 @@ fn wrong_secret() -> String {
         ));
     }
     let answers = answered(sockets);
-    let refused = fixture.relay.wait_stat("reject_bad_secret", |n| n >= 400);
+    let refused = fixture.relay.wait_stat("rejects_bad_secret", |n| n >= 400);
     assert_eq!(answers, 0);
     let did = format!("500 openings: {refused} refused as `bad_secret`, no byte of an answer, no DC");
     fixture.row("wrong secret", &did)
@@ -229,7 +233,7 @@ fn replays(after_reload: bool) -> String {
         .map(|opening| say(fixture.addr(), opening))
         .collect();
     assert_eq!(answered(sockets), 0);
-    assert_eq!(fixture.relay.wait_stat("reject_replay", |n| n >= 4), 4);
+    assert_eq!(fixture.relay.wait_stat("rejects_replay", |n| n >= 4), 4);
     let act = if after_reload {
         "replay after a reload"
     } else {
@@ -293,7 +297,7 @@ fn slowloris() -> String {
     assert!(worst < Duration::from_secs(1), "a newcomer took {worst:?}");
     let cut = fixture.relay.wait_stat("openings_active", |active| active == 0);
     assert_eq!(cut, 0);
-    let timeouts = fixture.relay.stat("reject_timeout");
+    let timeouts = fixture.relay.stat("rejects_timeout");
     let did = format!(
         "{newcomers} users meanwhile served within {} ms; {timeouts} cut at `handshake_timeout`",
         worst.as_millis()
@@ -312,7 +316,7 @@ fn connect_and_drop() -> String {
     }
     let took = begun.elapsed();
     fixture.relay.wait_stat("openings_active", |active| active == 0);
-    let closed = fixture.relay.stat("reject_closed") + fixture.relay.stat("reject_budget");
+    let closed = fixture.relay.stat("rejects_closed") + fixture.relay.stat("rejects_budget");
     assert!(closed >= 10_000, "{closed}");
     let served = newcomer(&fixture.relay);
     let did = format!(
@@ -463,7 +467,7 @@ fn clock() -> String {
     let expired = fixture.relay.wait_for("the end of a user's last day", |relay| {
         let client = Client::builder(Mode::Dd, fixture.addr(), OTHER, ECHO).connect();
         drop(client);
-        let expired = relay.stat("close_expired");
+        let expired = relay.stat("closes_expired");
         (expired > 0).then_some(expired)
     });
     assert!(expired > 0);

@@ -45,7 +45,7 @@ fn no_secret_is_ever_written() {
         }
         drop(Client::builder(mode, relay.addr(), OTHER, 2).connect());
     }
-    relay.wait_stat("close_user_disabled", |n| n >= 4);
+    relay.wait_stat("closes_user_disabled", |n| n >= 4);
     let pages: Vec<String> = ["/stats", "/metrics", "/status", "/status.txt"]
         .map(|page| relay.get(page).1)
         .into();

@@ -187,7 +187,7 @@ fn a_dc_that_refuses_on_every_address_ends_the_session_at_once() {
         );
     }
     assert_eq!(relay.stat("direct_dc_connections_failed"), 2 * 4);
-    assert_eq!(relay.stat("connect_failed_refused"), 2 * 4);
+    assert_eq!(relay.stat("connect_failures_refused"), 2 * 4);
     assert_eq!(relay.stat("direct_dc_connections_created"), 0);
 }
 
@@ -198,5 +198,5 @@ fn the_next_address_serves_when_the_first_refuses() {
     let relay = start(&RelayConfig::simple(SECRET, dc.addr()).dc(2, &[refused.addr(), dc.addr()]));
     let mut client = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     client.req_pq().expect("the DC answers");
-    assert_eq!(relay.stat("connect_failed_refused"), 1);
+    assert_eq!(relay.stat("connect_failures_refused"), 1);
 }

@@ -145,7 +145,7 @@ fn memory_and_descriptors_stay_flat_under_mixed_load() {
     drop(idle);
     relay.wait_stat("sessions_active", |active| active == 0);
     relay.wait_stat("openings_active", |active| active == 0);
-    assert_eq!((relay.stat("panics"), relay.stat("close_error")), (0, 0));
+    assert_eq!((relay.stat("panics"), relay.stat("closes_error")), (0, 0));
 }
 
 #[expect(clippy::print_stderr, reason = "what the test has seen")]

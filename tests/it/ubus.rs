@@ -117,7 +117,10 @@ fn every_field_is_in_the_documentation() {
     let mut session = Client::connect(Mode::Dd, relay.addr(), SECRET, 2);
     echoes(&mut session);
     let mut caller = bus.client();
-    let page = include_str!("../../docs/ubus.md");
+    let page = concat!(
+        include_str!("../../docs/ubus.md"),
+        include_str!("../../docs/metrics.md")
+    );
     let words: BTreeSet<&str> = page.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let arguments = Value::table([("user", "test".into()), ("id", 2.into())]);
     for method in ["status", "dcs", "users", "sessions", "link", "check"] {
@@ -127,7 +130,7 @@ fn every_field_is_in_the_documentation() {
         for name in found {
             assert!(
                 words.contains(name.as_str()),
-                "{method}: docs/ubus.md does not name {name}"
+                "{method}: docs/ubus.md and docs/metrics.md do not name {name}"
             );
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{OBJECT, none, with_bus};
 use crate::{SECRET, start};
-use mtrelay::stats::Emit;
+use mtrelay::metrics::Emit;
 use mtrelay::ubus::blob::{self, Field};
 use mtrelay::ubus::message::{Attributes, Inbox};
 use mtrelay::ubus::{Document, blob::Value as Ours};
