@@ -1,21 +1,22 @@
-//! Who may connect at all: sets of addresses, and the two lists made of them.
+//! The allow and block lists, as sets of addresses.
 //!
-//! A block list of a whole country has tens of thousands of lines, and a router little memory: a set is two sorted
-//! arrays of ranges that do not touch, 8 bytes for each of IPv4 and 32 for each of IPv6, and a look-up halves its way
-//! through one of them. An IPv4 address mapped into IPv6 is the IPv4 address.
+//! A country's block list has tens of thousands of lines, and a router little memory. A set is therefore two sorted arrays of
+//! disjoint ranges, with 8 bytes for each IPv4 range and 32 for each IPv6 range, and a lookup is a binary search. An IPv4-mapped
+//! IPv6 address counts as the IPv4 address.
 
 use std::net::IpAddr;
 
-/// Addresses, as ranges.
+/// A set of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressSet {
-    /// First and last address: in the upper and the lower half.
+    /// IPv4 ranges: the first address in the upper half, the last in the lower half.
     v4: Vec<u64>,
+    /// IPv6 ranges: first and last address.
     v6: Vec<(u128, u128)>,
 }
 
 impl AddressSet {
-    /// Adds the block of addresses that share the first `prefix` bits with `base`. Not looked up before [`Self::seal`].
+    /// Adds the addresses that share the first `prefix` bits with `base`. [`Self::contains`] sees them after [`Self::seal`].
     pub fn add(&mut self, base: IpAddr, prefix: u8) {
         const MAPPED: u8 = 96;
         match base {
@@ -36,7 +37,7 @@ impl AddressSet {
             .push(u64::from(base & !host) << 32 | u64::from(base | host));
     }
 
-    /// Sorts and joins what was added, and gives back the memory that is then free.
+    /// Sorts and joins the added ranges, and frees unused memory.
     pub fn seal(&mut self) {
         self.v4.sort_unstable();
         self.v4.dedup_by(|next, last| {
@@ -58,10 +59,10 @@ impl AddressSet {
         self.v6.shrink_to_fit();
     }
 
-    /// Whether `ip` is among them.
+    /// Whether the set contains `ip`.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        // The range that begins last of those that begin at or before the address.
+        // The last range that begins at or before the address.
         match ip.to_canonical() {
             IpAddr::V4(ip) => {
                 let ip = ip.to_bits();
@@ -76,7 +77,7 @@ impl AddressSet {
         }
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
@@ -91,26 +92,26 @@ fn end(range: u64) -> u32 {
     range as u32
 }
 
-/// The allow and block lists, and the balancers whose word about their clients' addresses is taken.
+/// The address lists of the listeners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Who may connect; `None`: everybody.
+    /// Addresses that may connect; `None` allows all.
     pub allow: Option<AddressSet>,
-    /// Who may not, whatever the other list says.
+    /// Addresses that may not connect, even if `allow` has them.
     pub block: AddressSet,
-    /// Whose connections begin with a PROXY header.
+    /// Load balancers: their connections begin with a PROXY header.
     pub balancers: AddressSet,
 }
 
 impl Access {
-    /// Whether somebody at `ip` may connect.
+    /// Whether `ip` may connect.
     #[must_use]
     pub fn admits(&self, ip: IpAddr) -> bool {
         !self.block.contains(ip) && self.allow.as_ref().is_none_or(|allow| allow.contains(ip))
     }
 }
 
-/// Whether `ip` is of one's own network: loopback, private (RFC 1918, unique local) or link-local.
+/// Whether `ip` is a LAN address: loopback, private (RFC 1918, unique local) or link-local.
 #[must_use]
 pub fn is_lan(ip: IpAddr) -> bool {
     match ip.to_canonical() {
@@ -119,7 +120,7 @@ pub fn is_lan(ip: IpAddr) -> bool {
     }
 }
 
-/// What counts as one source: an IPv4 address, or the /64 of an IPv6 one, out of which a single host may take any.
+/// The source that per-client limits count: an IPv4 address, or the /64 of an IPv6 address, of which a host may use any address.
 #[must_use]
 pub fn source(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_both_families_do_no_harm() {
+    fn the_ends_of_both_families_are_handled() {
         let all = set(&[("0.0.0.0", 0), ("255.0.0.0", 8), ("::", 0), ("ffff::", 16)]);
         assert_eq!((all.v4.len(), all.v6.len()), (1, 1));
         assert!(all.contains(ip("255.255.255.255")) && all.contains(ip("ffff::1")));
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_addresses_or_a_host_s_whole_prefix() {
+    fn a_source_is_an_ipv4_address_or_an_ipv6_prefix() {
         assert_eq!(source(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
         assert_eq!(source(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
         for (lan, text) in [

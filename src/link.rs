@@ -1,10 +1,10 @@
-//! Links: what a user opens once, so that Telegram uses this relay from then on.
+//! Proxy links: a user opens one once, and Telegram uses this relay from then on.
 //!
-//! Read first: <https://core.telegram.org/api/links#mtproxy-links>. Both kinds hold the same parameters: `tg:` opens the
-//! installed app directly, `https:` works in whatever shows web links. The QR code holds the `tg:` one: where proxies
-//! are needed, t.me is seldom reachable.
+//! Read <https://core.telegram.org/api/links#mtproxy-links> first. Both kinds of links have the same parameters. A `tg:` link
+//! opens the installed app directly, and an `https:` link works wherever web links do. The QR code holds the `tg:` link, because
+//! t.me is often blocked where proxies are needed.
 //!
-//! Links hold the user's secret. Who prints one has been asked for it.
+//! A link holds the user's secret, so links are printed on request only.
 
 use crate::config::Config;
 use crate::config::users::User;
@@ -13,10 +13,10 @@ use std::fmt::Write as _;
 use wire::secret::{Form, Written};
 use wire::{Mode, Modes};
 
-/// One way for one user to connect.
+/// The links of one user in one mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The mode that the link's secret asks for.
+    /// The mode that the link's secret selects.
     pub mode: Mode,
     /// `tg://proxy?…`
     pub tg: String,
@@ -24,7 +24,7 @@ pub struct Link {
     pub https: String,
 }
 
-/// The links of a user, the best disguised mode first. An `ee` link exists only with a domain to put into it.
+/// The links of a user in every allowed mode, `ee` first. An `ee` link needs a domain.
 #[must_use]
 pub fn links(user: &User, host: &str, port: u16, modes: Modes, front_domain: Option<&str>) -> Vec<Link> {
     let ee = front_domain.map(|domain| (Mode::Ee, Form::Ee(domain.to_owned())));
@@ -49,12 +49,13 @@ pub fn links(user: &User, host: &str, port: u16, modes: Modes, front_domain: Opt
         .collect()
 }
 
-/// The host and the port that links show: `host` if given, else `link_host`, else the first listener that has an
-/// address of its own; `link_port`, else the first listener's.
+/// Host and port of the links.
+///
+/// The host is `host`, else `link_host`, else the first listener with a specific address. The port is `link_port`, else that of the
+/// first listener.
 ///
 /// # Errors
-/// When nothing says where the relay is reached: its address on the Internet is not ours to guess. The text says what
-/// to set.
+/// When the configuration names no host or no port. The relay does not guess its public address. The text says what to set.
 pub fn endpoint(config: &Config, host: Option<&str>) -> Result<(String, u16), String> {
     let own = || {
         config
@@ -83,7 +84,7 @@ pub fn endpoint(config: &Config, host: Option<&str>) -> Result<(String, u16), St
     ))
 }
 
-/// A value inside of a query. Colons of IPv6 addresses may stand there as they are.
+/// A percent-encoded query value. The colons of IPv6 addresses stay unencoded.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {
@@ -97,15 +98,15 @@ fn escaped(value: &str) -> String {
     text
 }
 
-/// The margin without which scanners do not find the code.
+/// Margin around the code in modules, which scanners require.
 const QUIET_ZONE: i32 = 4;
-/// Black on white, whatever the terminal's own colours are: many scanners refuse a code in inverted colours. These
-/// two of the 256 are fixed, unlike the sixteen that themes change.
+/// Escape sequence for black on white, whatever the terminal's colours are: many scanners refuse inverted codes. These two of the
+/// 256 colours are fixed; themes change only the first sixteen.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const RESET: &str = "\x1b[0m";
 
-/// A QR code for the terminal. Each character shows two modules, one above the other, as characters are twice as high
-/// as wide. Empty if the text is too long for any code (2,953 bytes; no link of ours is).
+/// A QR code for the terminal. Each character shows two modules, one above the other, because characters are twice as high as
+/// wide. Empty if the text is longer than a code can hold (2,953 bytes), which no link is.
 #[must_use]
 pub fn qr(text: &str) -> String {
     let Ok(code) = QrCode::encode_binary(text.as_bytes(), QrCodeEcc::Low) else {
@@ -116,7 +117,7 @@ pub fn qr(text: &str) -> String {
     for y in range.clone().step_by(2) {
         drawn.push_str(BLACK_ON_WHITE);
         for x in range.clone() {
-            // Outside of the code every module is light.
+            // Every module outside the code is light.
             drawn.push(match (code.get_module(x, y), code.get_module(x, y + 1)) {
                 (true, true) => '█',
                 (true, false) => '▀',
@@ -217,7 +218,7 @@ mod tests {
         );
     }
 
-    /// The modules as they are drawn, rows of dark (true) and light.
+    /// The drawn modules in rows; true is dark.
     fn modules(drawn: &str) -> Vec<Vec<bool>> {
         let mut rows = Vec::new();
         for line in drawn.lines() {

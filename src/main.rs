@@ -1,4 +1,4 @@
-//! The program: arguments in, exit code out.
+//! The program `mtrelay`: see [`mtrelay::cli`].
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
-//! The fixed pool of relay buffers: all the memory that relayed bytes ever stand in.
+//! The fixed pool of relay buffers: all user-space memory that holds relayed bytes.
 //!
-//! `count` blocks of `size` bytes are the ceiling, whatever the load. A block is allocated when it is first needed and
-//! goes back to a free list when it is dropped, last in, first out, so that a quiet relay touches only a few. When all
-//! are in use, whoever wants one waits in line, first come, first served; that is a normal answer, and counted.
+//! The limit is `count` blocks of `size` bytes, whatever the load. A block is allocated on first use and returns to a free list
+//! when it is dropped. The list is last in, first out, so that a quiet relay touches few blocks. While all blocks are in use, a
+//! task that wants one waits in a first-come, first-served queue. That is a normal answer, and is counted.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// Free blocks that stay allocated when the relay has gone quiet.
-const KEPT_WHEN_QUIET: usize = 4;
+/// Free blocks that stay allocated after [`BufferPool::trim`].
+const KEPT_BY_TRIM: usize = 4;
 
 /// The pool. Clones share it.
 #[derive(Clone)]
@@ -26,28 +26,28 @@ struct Shared {
     in_use: Cell<usize>,
     high_water: Cell<usize>,
     waits: Cell<u64>,
-    line: RefCell<VecDeque<Rc<Waiter>>>,
+    queue: RefCell<VecDeque<Rc<Waiter>>>,
 }
 
-/// A place in the line. Whoever gives a block back hands it over here, so that nobody can overtake.
+/// A position in the queue. A returned block is handed over here, so that no later task gets it first.
 #[derive(Default)]
 struct Waiter {
     handed: Cell<Option<Box<[u8]>>>,
     waker: Cell<Option<Waker>>,
 }
 
-/// What the pool looks like at the moment.
+/// The pool's numbers at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
     /// Bytes in a block.
     pub size: usize,
-    /// The most blocks there may be.
+    /// The limit of blocks.
     pub count: usize,
     /// Blocks in use now.
     pub in_use: usize,
-    /// The most that were ever in use at once.
+    /// The highest number of blocks in use at once.
     pub high_water: usize,
-    /// How often somebody had to wait for one.
+    /// How often a task had to wait for a block.
     pub waits: u64,
 }
 
@@ -62,15 +62,15 @@ impl BufferPool {
             in_use: Cell::new(0),
             high_water: Cell::new(0),
             waits: Cell::new(0),
-            line: RefCell::default(),
+            queue: RefCell::default(),
         }))
     }
 
-    /// A block, if one is free and nobody waits.
+    /// A block, if one is free and no task waits.
     #[must_use]
     pub fn try_take(&self) -> Option<Block> {
         let shared = &self.0;
-        if shared.in_use.get() >= shared.count || !shared.line.borrow().is_empty() {
+        if shared.in_use.get() >= shared.count || !shared.queue.borrow().is_empty() {
             return None;
         }
         let bytes = shared.free.borrow_mut().pop();
@@ -85,7 +85,7 @@ impl BufferPool {
         })
     }
 
-    /// A block, after all who asked before.
+    /// A block, after all tasks that asked earlier.
     pub async fn take(&self) -> Block {
         match self.try_take() {
             Some(block) => block,
@@ -93,26 +93,26 @@ impl BufferPool {
         }
     }
 
-    /// A place at the end of the line.
+    /// Takes a position at the end of the queue.
     #[must_use]
     pub fn line_up(&self) -> Waiting {
         self.0.waits.set(self.0.waits.get().wrapping_add(1));
         let waiter = Rc::new(Waiter::default());
-        self.0.line.borrow_mut().push_back(waiter.clone());
+        self.0.queue.borrow_mut().push_back(waiter.clone());
         Waiting {
             pool: self.clone(),
             waiter,
         }
     }
 
-    /// Lets the memory of most free blocks go. For a relay that has gone quiet.
+    /// Frees the memory of all but a few free blocks, for a relay without sessions.
     pub fn trim(&self) {
         let mut free = self.0.free.borrow_mut();
-        free.truncate(KEPT_WHEN_QUIET);
-        free.shrink_to(KEPT_WHEN_QUIET);
+        free.truncate(KEPT_BY_TRIM);
+        free.shrink_to(KEPT_BY_TRIM);
     }
 
-    /// What the pool looks like now.
+    /// The pool's numbers now.
     #[must_use]
     pub fn levels(&self) -> Levels {
         let shared = &self.0;
@@ -126,7 +126,7 @@ impl BufferPool {
     }
 
     fn give_back(&self, bytes: Box<[u8]>) {
-        let next = self.0.line.borrow_mut().pop_front();
+        let next = self.0.queue.borrow_mut().pop_front();
         match next {
             Some(waiter) => {
                 waiter.handed.set(Some(bytes));
@@ -142,7 +142,7 @@ impl BufferPool {
     }
 }
 
-/// One block, on loan. Goes back when dropped. Holds whatever its last user left in it.
+/// One block, which returns to the pool when it is dropped. Its contents are those of its last user.
 pub struct Block {
     bytes: Box<[u8]>,
     pool: BufferPool,
@@ -168,7 +168,7 @@ impl Drop for Block {
     }
 }
 
-/// A place in the line that is given up when it is dropped.
+/// A position in the queue, which is given up when it is dropped.
 pub struct Waiting {
     pool: BufferPool,
     waiter: Rc<Waiter>,
@@ -195,7 +195,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.pool
             .0
-            .line
+            .queue
             .borrow_mut()
             .retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
         if let Some(bytes) = self.waiter.handed.take() {
@@ -247,7 +247,7 @@ mod tests {
             .collect();
         while executor.try_tick() {}
         drop(held);
-        assert!(pool.try_take().is_none(), "the line goes first");
+        assert!(pool.try_take().is_none(), "the queue goes first");
         while executor.try_tick() {}
         assert!(tasks.iter().all(smol::Task::is_finished));
         drop(tasks);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_given_up_loses_no_block() {
+    fn a_position_given_up_loses_no_block() {
         let pool = BufferPool::new(1, 16);
         let held = pool.try_take();
         let mut gone = Box::pin(pool.take());
@@ -267,14 +267,13 @@ mod tests {
         drop(gone);
         assert!(
             pool.try_take().is_some(),
-            "the block handed to the one who left is free again"
+            "the block handed to the dropped task is free again"
         );
     }
 
-    /// Any order of taking, waiting, giving up and giving back: never more blocks than there are, the line is served in
-    /// its order, and in the end nothing is lost.
+    /// In any order of taking, waiting, giving up and returning: the limit holds, the queue is served in order, and no block is lost.
     #[test]
-    fn it_behaves_as_a_plain_line_does() {
+    fn it_behaves_as_a_plain_queue_does() {
         for seed in 1..=300_u32 {
             let mut state = seed;
             let mut draw = |below: usize| {
@@ -284,19 +283,19 @@ mod tests {
             let count = 1 + draw(4);
             let pool = BufferPool::new(count, 8);
             let mut context = Context::from_waker(Waker::noop());
-            // Blocks in hand, and the line: each place of it has a future.
-            let (mut held, mut line) = (Vec::new(), Vec::new());
+            // Blocks in hand, and a future for each position in the queue.
+            let (mut held, mut queue) = (Vec::new(), Vec::new());
             for step in 0..200 {
                 match draw(5) {
                     0 => held.extend(pool.try_take()),
-                    1 => line.push(Box::pin(pool.take())),
-                    2 if !line.is_empty() => drop(line.remove(draw(line.len()))),
+                    1 => queue.push(Box::pin(pool.take())),
+                    2 if !queue.is_empty() => drop(queue.remove(draw(queue.len()))),
                     3 if !held.is_empty() => drop(held.swap_remove(draw(held.len()))),
                     _ => {}
                 }
-                // Whoever is polled and served must be the first of the line.
+                // Only the first positions of the queue may be served.
                 let mut served = Vec::new();
-                for (place, waiting) in line.iter_mut().enumerate() {
+                for (place, waiting) in queue.iter_mut().enumerate() {
                     if let Poll::Ready(block) = waiting.as_mut().poll(&mut context) {
                         held.push(block);
                         served.push(place);
@@ -306,15 +305,15 @@ mod tests {
                     served.iter().copied().eq(0..served.len()),
                     "seed {seed}, step {step}: {served:?}"
                 );
-                line.drain(..served.len());
+                queue.drain(..served.len());
                 assert_eq!(pool.levels().in_use, held.len(), "seed {seed}, step {step}");
                 assert!(held.len() <= count, "seed {seed}, step {step}");
                 assert!(
-                    line.is_empty() || held.len() == count,
+                    queue.is_empty() || held.len() == count,
                     "seed {seed}, step {step}: idle blocks"
                 );
             }
-            drop((line, held));
+            drop((queue, held));
             let all: Vec<_> = (0..=count).map(|_| pool.try_take()).collect();
             assert_eq!(all.iter().flatten().count(), count, "seed {seed}");
         }
