@@ -1,26 +1,25 @@
-//! An answer's bytes, and what they say.
+//! The result of a request: its bytes, and checked decoding.
 //!
-//! The generated decoders trust what they read in two ways: they follow nested objects as deep as they go, and keep a value of
-//! some hundred bytes for a word on the wire. So [`Answer::decode`] first counts the constructors that can contain themselves,
-//! and takes only answers of moderate length. A part of a file, by far the most frequent answer, is not decoded at all: its
-//! bytes stay where they are.
+//! The generated decoders are unsafe for hostile input in two ways: they recurse as deep as objects are nested, and one word on
+//! the wire can become a value of some hundred bytes. So [`Answer::decode`] limits the length, and the number of constructors
+//! that can contain themselves. A part of a file, by far the most frequent answer, is not decoded: its bytes stay in place.
 
 use grammers_tl_types::deserialize::Error;
 use grammers_tl_types::{Cursor, Deserializable};
 use std::ops::Range;
 
-/// Longer answers are no objects, only parts of files.
+/// Upper bound of an object in bytes. Only parts of files are longer.
 const MAX_OBJECT_BYTES: usize = 512 << 10;
-/// Of the objects that may contain themselves an answer may have so many. Nesting takes up to 2 KB of stack for each.
+/// Upper bound of self-containing objects in an answer. Each level of nesting takes up to 2 KB of stack.
 const MAX_NESTED: usize = 256;
 
-/// `upload.file`: its name, the kind of file, its time, its bytes.
+/// Constructor of `upload.file`: type, mtime, bytes.
 const FILE: u32 = 0x096a_18d5;
-/// Where the bytes of `upload.file` begin.
+/// Offset of the bytes in `upload.file`.
 const FILE_BYTES: usize = 12;
 
-/// The constructors of the API's types through which a type reaches itself: texts in texts, blocks in blocks, media in
-/// stories in media. Each way round leads through one of these. In ascending order.
+/// Constructors through which a type of the API contains itself: texts in texts, blocks in blocks, media in stories in media.
+/// Every such cycle passes through one of these. In ascending order.
 #[rustfmt::skip]
 const NESTED: [u32; 40] = [
     0x01a9_fbfc, 0x02ff_29d3, 0x031f_9590, 0x034b_8621, 0x0e6e_47c4, 0x16a4_b93c, 0x1ccb_966a, 0x1fd6_f6c1,
@@ -30,7 +29,7 @@ const NESTED: [u32; 40] = [
     0xc7fb_5e01, 0xcd24_cf44, 0xd912_a59c, 0xde5a_0dd6, 0xe4e8_8011, 0xed6a_8504, 0xf259_a80b, 0xf6a5_48d3,
 ];
 
-/// The bytes of one answer, somewhere in what arrived.
+/// The bytes of one answer, as a range of the packet that carried it.
 #[derive(Debug)]
 pub struct Answer {
     bytes: Vec<u8>,
@@ -38,28 +37,28 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer in this range of `bytes`, which contains it.
+    /// The answer in this range of `bytes`.
     pub(crate) fn new(bytes: Vec<u8>, range: Range<usize>) -> Answer {
         debug_assert!(range.start <= range.end && range.end <= bytes.len());
         Answer { bytes, range }
     }
 
-    /// An answer that fills `bytes`.
+    /// The answer that `bytes` are as a whole.
     pub(crate) fn whole(bytes: Vec<u8>) -> Answer {
         let range = 0..bytes.len();
         Answer { bytes, range }
     }
 
-    /// Its bytes.
+    /// The bytes of the answer.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(self.range.clone()).unwrap_or_default()
     }
 
-    /// The object that it is.
+    /// Decodes the answer.
     ///
     /// # Errors
-    /// It is another one, or none.
+    /// The answer has another type, is malformed, or exceeds a limit.
     pub fn decode<T: Deserializable>(&self) -> Result<T, Error> {
         let bytes = self.as_slice();
         if bytes.len() > MAX_OBJECT_BYTES || nested(bytes) > MAX_NESTED {
@@ -68,10 +67,10 @@ impl Answer {
         T::deserialize(&mut Cursor::from_slice(bytes))
     }
 
-    /// The bytes of a part of a file, without a copy.
+    /// The file bytes of `upload.file`, moved within the same buffer.
     ///
     /// # Errors
-    /// It is something else.
+    /// The answer has another type or is malformed.
     pub fn into_file_part(mut self) -> Result<Vec<u8>, Error> {
         let bytes = self.as_slice();
         let id = bytes.first_chunk().map(|id| u32::from_le_bytes(*id));
@@ -89,7 +88,7 @@ impl Answer {
     }
 }
 
-/// Where the contents of a TL string lie whose length stands at `at`.
+/// The range of a TL string's content. Its length is at `at`.
 pub(crate) fn bytes_within(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let rest = bytes.get(at..)?;
     let (start, len) = match *rest.first()? {
@@ -104,7 +103,7 @@ pub(crate) fn bytes_within(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     Some(at + start..at + start + len)
 }
 
-/// How many words of these are names of objects that may contain themselves.
+/// The number of words that are constructors of self-containing types.
 fn nested(bytes: &[u8]) -> usize {
     let words = bytes.chunks_exact(4).filter_map(|word| word.first_chunk());
     words

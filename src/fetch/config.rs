@@ -1,7 +1,7 @@
 //! The configuration: UCI text in, a [`Config`] out that is valid once it exists.
 //!
 //! Options have the names of docs/mtfetch.md, which describes them all. Defaults and ranges come from the table in `options`.
-//! Promises: every mistake is reported with its line, and messages never show a secret.
+//! Promises: every error is reported with its line, and no message shows a secret.
 
 mod options;
 mod proxy;
@@ -16,55 +16,55 @@ use mtrelay_core::config::value::{self, Read};
 use mtrelay_core::config::{HostPort, read_file, uci};
 use mtrelay_core::dc::Table;
 use mtrelay_core::dial::{DialOptions, PreferIpv6};
-pub use options::{DC_OPTIONS, MAIN_OPTIONS, OptionSpec, PROXY_OPTIONS};
-pub use proxy::Proxy;
+use options::{MAIN_OPTIONS, PROXY_OPTIONS};
+pub(crate) use proxy::Proxy;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uci::Section;
 
-/// Where the configuration is unless the command line says otherwise.
-pub const DEFAULT_PATH: &str = "/etc/config/mtfetch";
-/// More connections to a data centre than this are somebody's explicit wish.
-pub const USUAL_CONNECTIONS: u32 = 4;
+/// The configuration file without `-c`.
+pub(crate) const DEFAULT_PATH: &str = "/etc/config/mtfetch";
+/// More connections to a data centre than this give a warning.
+const USUAL_CONNECTIONS: u32 = 4;
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
-pub struct Config {
-    /// The number and the hash of the owner's own application, from my.telegram.org.
-    pub api: Option<(i32, String)>,
-    /// The file with the account's keys.
-    pub account: PathBuf,
-    /// The cache's file.
-    pub cache: Option<PathBuf>,
-    /// The cache's Redis.
-    pub redis: Option<cache::Server>,
-    /// How long the cache is believed.
-    pub cache_lifetime: Duration,
+pub(crate) struct Config {
+    /// Number and hash of the owner's application, from my.telegram.org.
+    pub(crate) api: Option<(i32, String)>,
+    /// The account file.
+    pub(crate) account: PathBuf,
+    /// The file of the cache.
+    pub(crate) cache: Option<PathBuf>,
+    /// The Redis of the cache.
+    pub(crate) redis: Option<cache::Server>,
+    /// How long an entry of the cache is valid.
+    pub(crate) cache_lifetime: Duration,
     /// Connections to the data centre of a file.
-    pub connections: u32,
-    /// Ways to the data centres; without one, directly.
-    pub proxies: Vec<Proxy>,
-    /// How connections are made.
-    pub dial: DialOptions,
-    /// Telegram's test servers.
-    pub test: bool,
-    /// Where the data centres are.
-    pub dcs: Table,
-    /// Data centres whose key is another one than Telegram's: the file with it.
-    pub rsa_key: Option<PathBuf>,
-    /// Where `serve` listens.
-    pub listen: Vec<SocketAddr>,
-    /// What stands in its URLs.
-    pub token: Option<String>,
-    /// Connections of players at once.
-    pub clients: u32,
-    /// Media at once.
-    pub streams: u32,
-    /// Remuxes at once.
-    pub remuxes: u32,
-    /// The program for them.
-    pub ffmpeg: PathBuf,
+    pub(crate) connections: u32,
+    /// MTProto proxies. Without one the route is direct.
+    pub(crate) proxies: Vec<Proxy>,
+    /// The options of outgoing connections.
+    pub(crate) dial: DialOptions,
+    /// Whether to use Telegram's test servers.
+    pub(crate) test: bool,
+    /// The addresses of the data centres.
+    pub(crate) dcs: Table,
+    /// A PEM file with public keys in place of Telegram's.
+    pub(crate) rsa_key: Option<PathBuf>,
+    /// The addresses of the HTTP server.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The token in the URLs of the HTTP server.
+    pub(crate) token: Option<String>,
+    /// Upper bound of HTTP connections.
+    pub(crate) clients: u32,
+    /// Upper bound of media in transfer.
+    pub(crate) streams: u32,
+    /// Upper bound of running remuxes.
+    pub(crate) remuxes: u32,
+    /// The program that remuxes.
+    pub(crate) ffmpeg: PathBuf,
 }
 
 impl Default for Config {
@@ -76,19 +76,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a file; answers the warnings with what it says.
-    ///
-    /// # Errors
-    /// All mistakes.
-    pub fn load(file: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    /// Reads a file. Returns the configuration with its warnings, or all errors.
+    pub(crate) fn load(file: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
         Config::parse(&read_file(file).map_err(|problem| vec![problem])?)
     }
 
-    /// Reads a text; answers the warnings with what it says.
-    ///
-    /// # Errors
-    /// All mistakes.
-    pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    /// Reads a text. Returns the configuration with its warnings, or all errors.
+    pub(crate) fn parse(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
         let (package, mut problems) = uci::parse(text);
         let main = package.sections.iter().find(|section| section.kind == "mtfetch");
         let mut reader = Reader::new(main, MAIN_OPTIONS, &mut problems);
@@ -119,9 +113,8 @@ impl Config {
         }
     }
 
-    /// Whether every listener can be reached from this machine alone.
-    #[must_use]
-    pub fn is_private(&self) -> bool {
+    /// Whether all listeners are on loopback addresses.
+    pub(crate) fn is_private(&self) -> bool {
         self.listen
             .iter()
             .all(|address| address.ip().to_canonical().is_loopback())
@@ -138,18 +131,19 @@ fn read_main(reader: &mut Reader<'_>) -> Config {
             "api_id and api_hash belong together (both, from my.telegram.org)".into(),
         );
     }
-    // Read for the sake of its mistakes: it is the service's script that acts on it.
+    // Read only to check its value: the init script acts on it.
     reader.flag("enabled");
     let connections = reader.number("connections");
     if connections > USUAL_CONNECTIONS {
-        let text =
-            format!("connections {connections}: more than {USUAL_CONNECTIONS} seldom help, and bring waits");
+        let text = format!(
+            "connections {connections}: more than {USUAL_CONNECTIONS} seldom help, and lead to flood waits"
+        );
         reader.warning(reader.line("connections"), text);
     }
-    let redis_or_file = reader.maybe("cache", place);
+    let redis_or_file = reader.maybe("cache", cache_location);
     let (redis, cache) = match redis_or_file {
-        Some(Place::Redis(server)) => (Some(server), None),
-        Some(Place::File(path)) => (None, Some(path)),
+        Some(CacheLocation::Redis(server)) => (Some(server), None),
+        Some(CacheLocation::File(path)) => (None, Some(path)),
         None => (None, None),
     };
     Config {
@@ -201,46 +195,42 @@ fn hash(text: &str) -> Read<String> {
     if text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(text.to_owned());
     }
-    Err("is no application's hash (32 hex digits, from my.telegram.org)".into())
+    Err("is not the hash of an application (32 hex digits, from my.telegram.org)".into())
 }
 
-/// What can stand in a URL as it is, and is not guessed.
-pub fn token(text: &str) -> Read<String> {
+/// A token of URL-safe characters, long enough not to be guessed.
+pub(crate) fn token(text: &str) -> Read<String> {
     let letters = text
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if letters && (8..=128).contains(&text.len()) {
         return Ok(text.to_owned());
     }
-    Err("is no token (8 to 128 letters, digits, - and _)".into())
+    Err("is not a token (8 to 128 letters, digits, - and _)".into())
 }
 
-/// Where the cache is.
+/// Where the cache is kept.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub(crate) enum CacheLocation {
     /// In a Redis.
     Redis(cache::Server),
     /// In a file.
     File(PathBuf),
 }
 
-/// `redis://…`, or an absolute path.
-///
-/// # Errors
-/// When it is neither.
-pub fn place(text: &str) -> Read<Place> {
+/// Parses `redis://…` or an absolute path.
+pub(crate) fn cache_location(text: &str) -> Read<CacheLocation> {
     if text.starts_with("redis:") {
-        return text.parse().map(Place::Redis);
+        return text.parse().map(CacheLocation::Redis);
     }
     match value::path(text) {
-        Ok(path) => Ok(Place::File(path)),
+        Ok(path) => Ok(CacheLocation::File(path)),
         Err(_) => Err("is neither an absolute path nor redis://HOST".into()),
     }
 }
 
-/// The host of a listener, for people: one on all addresses by a name that stands for this machine.
-#[must_use]
-pub fn shown_address(address: SocketAddr) -> HostPort {
+/// The address of a listener for people. An unspecified address is shown as `HOST`.
+pub(crate) fn shown_address(address: SocketAddr) -> HostPort {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => "HOST".into(),
         IpAddr::V6(ip) if ip.is_unspecified() => "HOST".into(),

@@ -8,7 +8,7 @@ use crate::dc::{DataCenter, DataCenters, RequestPermit};
 use crate::file_reference::FileReferences;
 use crate::schedule::window::{PartRequest, Window};
 use crate::session::RpcError;
-use crate::source::{FetchError, Media, Reader};
+use crate::source::{FetchError, Media, MediaReader};
 use grammers_tl_types::{Serializable as _, enums, functions, types};
 use mtrelay_core::notify::Notify;
 use mtrelay_core::reactor::Timer;
@@ -78,7 +78,7 @@ impl Download {
     }
 }
 
-impl Reader for Download {
+impl MediaReader for Download {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, FetchError> {
         loop {
             let changed = self.work.changed.notified();

@@ -1,11 +1,11 @@
-//! The puzzle at the beginning of a key exchange: two primes from their product.
+//! Factorisation of `pq` in the key exchange, a product of two primes.
 //!
-//! Pollard's rho in Brent's form over Montgomery products, which a 32-bit processor without a divider does quickly too. The
-//! number comes from a stranger: primes, squares and small factors get an answer, and there is a bound on the work.
+//! Pollard's rho in Brent's form with Montgomery multiplication, which is fast even on a 32-bit processor without a divider. The
+//! number comes from an unauthenticated server: primes, squares and small factors are handled, and the work is bounded.
 
-/// Products of two 32-bit primes take some 2¹⁶ steps; after so many the number is none.
+/// Upper bound of steps. A product of two 32-bit primes takes some 2¹⁶.
 const MAX_STEPS: u32 = 1 << 21;
-/// Differences are gathered in one product between two common divisors.
+/// Differences per greatest common divisor: they are multiplied first.
 const BATCH: u32 = 128;
 
 /// The factors of a product of two odd primes, the smaller one first. `None` for everything else.
@@ -28,7 +28,7 @@ pub(crate) fn factor(pq: u64) -> Option<(u32, u32)> {
     primes.then_some((small, large))
 }
 
-/// One walk. `None` if it only finds the number itself, or no step is left.
+/// One walk of Pollard's rho. `None` if it finds no factor, or no step is left.
 fn rho(n: u64, seed: u64, steps: &mut u32) -> Option<u64> {
     let field = Montgomery::new(n);
     let step = |x| field.add(field.mul(x, x), seed);
@@ -49,7 +49,7 @@ fn rho(n: u64, seed: u64, steps: &mut u32) -> Option<u64> {
             }
             let mut divisor = gcd(product, n);
             if divisor == n {
-                // Both factors fell into one batch: again, one by one.
+                // Both factors are in one batch: repeated one difference at a time.
                 fast = kept;
                 divisor = 1;
                 for _ in 0..batch {
@@ -70,7 +70,7 @@ fn rho(n: u64, seed: u64, steps: &mut u32) -> Option<u64> {
     }
 }
 
-/// Miller and Rabin, with the bases that leave no doubt below 2⁶⁴. For odd numbers above 2.
+/// The Miller-Rabin test with bases that are proven to suffice below 2⁶⁴.
 fn is_prime(n: u64) -> bool {
     const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
     if n < 2 || n.is_multiple_of(2) {
@@ -101,7 +101,7 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// Arithmetic modulo an odd number below 2⁶³, in Montgomery's form: a stands for a·2⁶⁴.
+/// Arithmetic modulo an odd number below 2⁶³ in Montgomery form: a represents a·2⁶⁴.
 struct Montgomery {
     n: u64,
     /// −n⁻¹ modulo 2⁶⁴.
@@ -110,7 +110,7 @@ struct Montgomery {
 
 impl Montgomery {
     fn new(n: u64) -> Montgomery {
-        // Each round doubles the number of right bits; n itself has three.
+        // Newton's iteration: each round doubles the number of correct bits. n itself has three.
         let inverse = (0..5).fold(n, |x, _| x.wrapping_mul(2_u64.wrapping_sub(n.wrapping_mul(x))));
         Montgomery {
             n,
@@ -119,7 +119,7 @@ impl Montgomery {
     }
 
     fn one(&self) -> u64 {
-        // 2⁶⁴ − n and 2⁶⁴ are the same modulo n.
+        // 2⁶⁴ − n and 2⁶⁴ are equal modulo n.
         self.n.wrapping_neg() % self.n
     }
 

@@ -1,8 +1,8 @@
-//! Answers come compressed (RFC 1952 around RFC 1951), from somebody who may claim anything about their size.
+//! Decompression of gzip answers (RFC 1952) with a limit, since the stated size cannot be trusted.
 
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
-/// An answer is at most so long when it is unpacked: some hundred messages with all their text have a tenth of it.
+/// Upper bound of an unpacked answer in bytes. Some hundred messages with all their text have a tenth of it.
 pub(crate) const MAX_BYTES: usize = 2 << 20;
 
 mod flag {
@@ -12,9 +12,9 @@ mod flag {
     pub(super) const COMMENT: u8 = 0x10;
 }
 
-/// What is packed in these bytes. `None` if they are no gzip member, or a larger one.
+/// Unpacks a gzip member. `None` if it is malformed or larger than [`MAX_BYTES`].
 ///
-/// The checksum is not looked at: what arrives here is authenticated as a whole.
+/// The checksum is not verified: MTProto has authenticated the packet.
 #[must_use]
 pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     let (header, mut rest) = packed.split_first_chunk::<10>()?;

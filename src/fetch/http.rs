@@ -1,7 +1,7 @@
 //! `mtfetch serve`: media over HTTP/1.1, for players on the LAN.
 //!
 //! Read first: RFC 9110 §§8, 13 and 14, and RFC 9112. The head of a request decides the whole response (`plan.rs`). Then bytes go
-//! from a [`crate::source::Reader`] to the socket; the reader is asked for more only after the socket has taken them.
+//! from a [`crate::source::MediaReader`] to the socket; the reader is asked for more only after the socket has taken them.
 //!
 //! Promises: a head has at most 8 KiB; there are at most [`Settings::connections`] connections, whose idle ones are closed, and at
 //! most [`Settings::streams`] media in transfer; a client that leaves ends its downloads, one that stops reading pauses them.

@@ -27,7 +27,7 @@ mod cache;
 mod call_error;
 mod chats;
 pub mod cli;
-pub mod config;
+mod config;
 mod connection;
 mod dc;
 mod dh_group;

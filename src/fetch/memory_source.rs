@@ -1,19 +1,19 @@
-//! Media from memory: what the tests of this crate fetch from.
+//! A source of media in memory, for the tests of this crate.
 
 use crate::link::{Chat, Link};
-use crate::source::{FetchError, Media, Reader, Source};
+use crate::source::{FetchError, Media, MediaReader, Source};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// The byte at a place of a medium.
+/// The byte at an offset of a medium.
 pub(crate) fn byte(id: i64, at: u64) -> u8 {
     let mixed = (at ^ (id as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as u8
 }
 
-/// The bytes of a part.
+/// The bytes of a range.
 pub(crate) fn bytes(id: i64, part: Range<u64>) -> Vec<u8> {
     part.map(|at| byte(id, at)).collect()
 }
@@ -38,26 +38,27 @@ pub(crate) fn media(id: i64, size: u64) -> Media {
     }
 }
 
-/// What is there, and what was done with it.
+/// The media, and counters of what was done with them.
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) messages: RefCell<HashMap<i32, Result<Vec<Media>, FetchError>>>,
-    /// Media whose bytes are not made up.
+    /// Media with given bytes instead of generated ones.
     pub(crate) contents: Rc<RefCell<HashMap<i64, Vec<u8>>>>,
     pub(crate) finds: Cell<usize>,
-    /// Readers opened, and those still there.
+    /// Readers that were opened.
     pub(crate) opened: Cell<usize>,
+    /// Readers that exist.
     pub(crate) open: Rc<Cell<usize>>,
-    /// Bytes handed out.
+    /// Bytes that readers returned.
     pub(crate) given: Rc<Cell<u64>>,
-    /// In pieces of so many.
+    /// Bytes per piece.
     pub(crate) piece: Cell<u64>,
-    /// At this place of a medium comes this error instead; [`Memory::SILENCE`] of it: nothing comes.
+    /// The offset at which a reader returns this error. With [`Memory::SILENCE`] it never returns.
     pub(crate) fault: Rc<RefCell<Option<(u64, FetchError)>>>,
 }
 
 impl Memory {
-    /// A fault in these words is a wait that never ends.
+    /// A fault with this text is a wait without end.
     pub(crate) const SILENCE: &str = "silence";
 
     pub(crate) fn with(media: impl IntoIterator<Item = Media>) -> Memory {
@@ -103,7 +104,7 @@ impl Source for Memory {
     }
 }
 
-/// Piece after piece.
+/// A reader of pieces.
 pub(crate) struct Piecewise {
     id: i64,
     part: Range<u64>,
@@ -114,9 +115,9 @@ pub(crate) struct Piecewise {
     contents: Rc<RefCell<HashMap<i64, Vec<u8>>>>,
 }
 
-impl Reader for Piecewise {
+impl MediaReader for Piecewise {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, FetchError> {
-        // As from a network: others have their turn before something is there.
+        // As with a network, other tasks run before the bytes arrive.
         smol::future::yield_now().await;
         let mut end = self.part.end.min(self.part.start + self.piece);
         let fault = self.fault.borrow().clone();

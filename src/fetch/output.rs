@@ -6,7 +6,7 @@
 
 pub(crate) mod partial;
 
-use crate::source::{FetchError, Media, Reader, Source};
+use crate::source::{FetchError, Media, MediaReader, Source};
 use partial::Partial;
 use smol::future;
 use std::collections::HashSet;
@@ -228,7 +228,7 @@ async fn save_file<S: Source>(
 }
 
 /// The next piece of a medium with `left` bytes to come. Empty at the end.
-async fn next<R: Reader>(reader: &mut R, left: u64) -> Result<Vec<u8>, SaveError> {
+async fn next<R: MediaReader>(reader: &mut R, left: u64) -> Result<Vec<u8>, SaveError> {
     match reader.next().await? {
         _ if left == 0 => Ok(Vec::new()),
         Some(piece) if piece.len() as u64 <= left && !piece.is_empty() => Ok(piece),

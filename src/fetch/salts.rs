@@ -1,91 +1,93 @@
-//! Salts: the numbers by which a server tells a fresh packet from a copy of an old one. Each is valid for some time.
+//! Server salts: random numbers in every packet, each valid for half an hour, which make recorded packets useless later.
 
 use grammers_tl_types::types::FutureSalt;
 
-/// More are not kept: a day's worth is half of it.
-pub const MOST: usize = 64;
-/// There should be one for this long from now, in seconds.
-const AHEAD: i64 = 1800;
-/// A salt is used this many seconds after it has become valid: clocks differ.
-const SETTLED: i64 = 60;
+/// Upper bound of kept salts. A day takes half of it.
+pub(crate) const MAX_SALTS: usize = 64;
+/// Seconds for which the known salts must last. Otherwise new ones are requested.
+const MIN_AHEAD_SECS: i64 = 1800;
+/// Seconds between the start of a salt's validity and its first use, since the clocks differ.
+const SETTLE_SECS: i64 = 60;
 
-/// One salt and its time, in Unix seconds of the server.
+/// A salt and its validity, in Unix seconds of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Salt {
     /// The first second in which it is valid.
     pub since: i32,
-    /// The last one.
+    /// The last second in which it is valid.
     pub until: i32,
     /// The salt.
     pub value: i64,
 }
 
-/// The salts of one key. Promise: there are at most [`MOST`].
+/// The salts of one auth key, at most 64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Salts {
-    /// What the server has told last, whatever its time, and the one before.
-    told: i64,
-    before: i64,
-    /// In the order of their times.
+    /// The salt that the server announced last, of unknown validity.
+    announced: i64,
+    /// The salt that it announced before.
+    former: i64,
+    /// Salts with their validity, in the order of time.
     timed: Vec<Salt>,
 }
 
 impl Salts {
-    /// The first salt of a key, or 0 when it is not known: the server will tell.
+    /// The first salt of a key, or 0 if it is unknown: the server then announces one.
     #[must_use]
     pub fn new(first: i64) -> Salts {
         Salts::with_timed(first, Vec::new())
     }
 
-    /// What was kept.
+    /// Salts that were stored.
     #[must_use]
-    pub fn with_timed(told: i64, mut timed: Vec<Salt>) -> Salts {
-        timed.truncate(MOST);
+    pub fn with_timed(announced: i64, mut timed: Vec<Salt>) -> Salts {
+        timed.truncate(MAX_SALTS);
         Salts {
-            told,
-            before: told,
+            announced,
+            former: announced,
             timed,
         }
     }
 
-    /// What to keep: the last one told, and those with a time.
+    /// What to store: the announced salt, and those with a validity.
     #[must_use]
     pub fn parts(&self) -> (i64, &[Salt]) {
-        (self.told, &self.timed)
+        (self.announced, &self.timed)
     }
 
-    /// The one to use at this time of the server.
+    /// The salt for a packet sent at this time of the server.
     #[must_use]
     pub fn current(&self, unix: i64) -> i64 {
-        let valid = |salt: &&Salt| i64::from(salt.since) + SETTLED <= unix && unix < i64::from(salt.until);
+        let valid =
+            |salt: &&Salt| i64::from(salt.since) + SETTLE_SECS <= unix && unix < i64::from(salt.until);
         self.timed
             .iter()
             .rev()
             .find(valid)
-            .map_or(self.told, |salt| salt.value)
+            .map_or(self.announced, |salt| salt.value)
     }
 
-    /// Whether the server has announced this one.
+    /// Whether the salt is the server's.
     #[must_use]
     pub fn know(&self, value: i64) -> bool {
-        self.told == value || self.before == value || self.timed.iter().any(|salt| salt.value == value)
+        self.announced == value || self.former == value || self.timed.iter().any(|salt| salt.value == value)
     }
 
-    /// Whether there is one for the time to come.
+    /// Whether there is a salt for the next half hour.
     #[must_use]
     pub fn suffice(&self, unix: i64) -> bool {
         self.timed
             .last()
-            .is_some_and(|salt| i64::from(salt.until) > unix + AHEAD)
+            .is_some_and(|salt| i64::from(salt.until) > unix + MIN_AHEAD_SECS)
     }
 
-    /// The server tells which one it wants now.
+    /// The server demands this salt from now on.
     pub(crate) fn announce(&mut self, value: i64) {
-        if self.told != value {
-            self.before = self.told;
-            self.told = value;
+        if self.announced != value {
+            self.former = self.announced;
+            self.announced = value;
         }
-        // Those before it are no longer wanted; if it is none of them, the server has changed its mind.
+        // Earlier salts are obsolete. If the new one is not among those with a validity, all of them are.
         let since = self
             .timed
             .iter()
@@ -95,7 +97,7 @@ impl Salts {
             .retain(|salt| since.is_some_and(|since| salt.since >= since));
     }
 
-    /// The server tells those of the time to come.
+    /// Replaces the salts with a validity by the server's list.
     pub(crate) fn replace(&mut self, salts: &[FutureSalt], unix: i64) {
         let mut timed: Vec<Salt> = salts
             .iter()
@@ -107,7 +109,7 @@ impl Salts {
             .filter(|salt| salt.since < salt.until && i64::from(salt.until) > unix)
             .collect();
         timed.sort_by_key(|salt| salt.since);
-        timed.truncate(MOST);
+        timed.truncate(MAX_SALTS);
         self.timed = timed;
     }
 }

@@ -1,67 +1,68 @@
-//! Where media comes from: Telegram, and in tests whatever stands in for it.
+//! The source of media: Telegram, or media from memory in tests.
 
 use crate::link::Link;
 use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Something that resolves links and hands out bytes.
+/// Resolves links, and reads media.
 pub trait Source: 'static {
-    /// Hands out the bytes of one medium.
-    type Reader: Reader;
+    /// Reads a range of one medium.
+    type Reader: MediaReader;
 
-    /// The media of a message: one, or an album's, in its order.
+    /// The media of a message: one, or those of its album in order.
     fn find(&self, link: &Link) -> impl Future<Output = Result<Vec<Media>, FetchError>>;
 
-    /// Begins to fetch a part of a medium. The part lies within its size.
-    fn open(&self, media: &Media, part: Range<u64>) -> Self::Reader;
+    /// Starts to download a range of a medium. The range lies within its size.
+    fn open(&self, media: &Media, range: Range<u64>) -> Self::Reader;
 }
 
-/// The bytes of a part, in order. Dropping it ends its work at once; while nobody asks, no more is requested than its window.
-pub trait Reader {
-    /// The next bytes, or nothing after the last ones.
+/// The bytes of a range, in order. Dropping the reader ends the download at once. While `next` is not called, at most the window
+/// is requested.
+pub trait MediaReader {
+    /// The next bytes, or `None` at the end.
     fn next(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, FetchError>>;
 }
 
 /// A document, a video or a photo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
-    /// Telegram's own number of it.
+    /// The id of the file.
     pub id: i64,
-    /// The data centre that has it.
+    /// The data centre that serves the file.
     pub dc: i32,
-    /// What opens it beside its number.
+    /// The access hash, which belongs to the id.
     pub access_hash: i64,
-    /// What opens it for some time only; a new one is asked for by [`Media::origin`].
+    /// The file reference, a token that expires. A new one comes with the message [`Media::origin`].
     pub file_reference: Vec<u8>,
-    /// The size of a photo that is meant; empty for documents.
+    /// The type of a photo's largest size. Empty for documents.
     pub thumb_size: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
     /// A file name without directories.
     pub name: String,
-    /// Its type.
+    /// The media type.
     pub mime: String,
-    /// The message that carries it.
+    /// The message with this file.
     pub origin: Link,
 }
 
-/// Why there are no bytes.
+/// Why a lookup or a download failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchError {
-    /// There is no such chat, message or medium, or this account may not see it. Says which.
+    /// The chat, the message or its media do not exist, or the account may not see them.
     NotFound(String),
     /// The chat forbids saving (`noforwards`).
     NoForwards,
-    /// There is no account yet, or Telegram no longer knows it.
+    /// No account is logged in, or Telegram has ended its session.
     LoggedOut,
-    /// Telegram says to wait so long.
+    /// Telegram demands a flood wait of this duration.
     Wait(Duration),
-    /// Telegram refuses in these words.
+    /// Telegram refused with this error.
     Refused(String),
-    /// No connection, or it went, and going on did not help. Says what happened last.
+    /// The connection failed, and further attempts did, too. Holds the last failure.
     Connection(String),
-    /// The other side breaks the protocol. Says how.
+    /// The server breaks the protocol.
     Protocol(String),
 }
 
@@ -71,10 +72,10 @@ impl std::fmt::Display for FetchError {
             FetchError::NotFound(what) => write!(f, "not found: {what}"),
             FetchError::NoForwards => write!(f, "noforwards: this chat forbids saving"),
             FetchError::LoggedOut => write!(f, "not logged in"),
-            FetchError::Wait(time) => write!(f, "Telegram says to wait {} s", time.as_secs()),
+            FetchError::Wait(time) => write!(f, "Telegram demands a wait of {} s", time.as_secs()),
             FetchError::Refused(words) => write!(f, "Telegram refuses: {words}"),
             FetchError::Connection(what) => write!(f, "no connection: {what}"),
-            FetchError::Protocol(what) => write!(f, "the protocol is broken: {what}"),
+            FetchError::Protocol(what) => write!(f, "protocol error: {what}"),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What outlives the program: the keys that were exchanged with data centres, their salts, and which account they are.
+//! The account file: auth keys of the data centres, their salts, and the account.
 //!
-//! One file that only its owner may read, in a format of its own: a magic word with a version, the fields in a fixed order, a
-//! SHA-256 of everything before it. It is written anew beside the old one and put in its place, so a power cut leaves one of
-//! both. A file that is damaged, or from a later version, is an error in words and is never overwritten.
+//! One file that only its owner may read: a magic word with a version, the fields in a fixed order, a SHA-256 of everything
+//! before it. A new version is written beside the old one and renamed, so that a power failure leaves one of the two. A damaged
+//! file, or one of a later version, is an error and is never overwritten.
 
 use crate::salts::{self, Salt, Salts};
 use sha2::{Digest as _, Sha256};
@@ -13,44 +13,45 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// How the file begins; the last byte is the version.
+/// The first bytes of the file. The last one is the version.
 const MAGIC: [u8; 8] = *b"mtfetch\x01";
-/// Only the owner reads and writes.
+/// Permissions: only the owner reads and writes.
 const MODE: u32 = 0o600;
-/// Longer files are none of ours: a key with all its salts has 1.3 KB.
+/// Upper bound of the file in bytes. A key with all its salts takes 1.3 KB.
 const MAX_BYTES: u64 = 64 << 10;
-/// There are five data centres, some for tests, and the content network.
+/// Upper bound of keys: five data centres, some for tests, the CDNs.
 const MAX_KEYS: usize = 32;
+/// Bytes of the SHA-256.
 const DIGEST_LEN: usize = 32;
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// The account that is logged in.
     pub account: Option<Account>,
-    /// The keys, by the number of their data centre.
+    /// The auth keys by data centre.
     pub keys: BTreeMap<i32, Key>,
 }
 
-/// An account, and where it is at home.
+/// An account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Telegram's number of the user.
+    /// The user id.
     pub user: i64,
-    /// The data centre that knows the account.
+    /// The home data centre.
     pub home: i32,
-    /// It is a bot.
+    /// Whether the account is a bot.
     pub bot: bool,
 }
 
-/// A key with a data centre.
+/// The auth key of a data centre.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
-    /// The key.
+    /// The key itself.
     pub auth_key: [u8; 256],
-    /// The data centre knows that the key is the account's.
+    /// Whether the data centre knows that the key belongs to the account.
     pub authorized: bool,
-    /// The salts that were known last.
+    /// The salts of the key.
     pub salts: Salts,
 }
 
@@ -60,16 +61,16 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why there are no contents.
+/// Why the file could not be read or written.
 #[derive(Debug)]
 pub enum StoreError {
-    /// The system says why.
+    /// An I/O error.
     Io(PathBuf, io::Error),
-    /// It is no file of ours.
+    /// The file is not an account file of mtfetch.
     Foreign(PathBuf),
-    /// It is of a later version of this program.
+    /// The file is of a later version of mtfetch.
     Newer(PathBuf, u8),
-    /// It is ours, and damaged.
+    /// The file is damaged.
     Damaged(PathBuf),
 }
 
@@ -77,17 +78,17 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Foreign(path) => write!(f, "{}: not a session file of mtfetch", path.display()),
+            Self::Foreign(path) => write!(f, "{}: not an account file of mtfetch", path.display()),
             Self::Newer(path, version) => {
                 let path = path.display();
                 write!(
                     f,
-                    "{path}: a session file of a later version of mtfetch (format {version})"
+                    "{path}: an account file of a later version of mtfetch (format {version})"
                 )
             }
             Self::Damaged(path) => write!(
                 f,
-                "{}: the session file is damaged; remove it and log in again",
+                "{}: the account file is damaged; remove it and log in again",
                 path.display()
             ),
         }
@@ -96,29 +97,23 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The file.
+/// The account file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     path: PathBuf,
 }
 
 impl Store {
-    /// The file at `path`, whether there is one or not.
+    /// The file at `path`. It need not exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Store {
         Store { path: path.into() }
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What it says; nothing if there is none. A file that others may read is closed to them.
+    /// Reads the file. A missing file is empty. If others may read the file, its permissions are corrected.
     ///
     /// # Errors
-    /// It cannot be read, or what it says is not ours, newer or damaged.
+    /// The file cannot be read, is not an account file, of a later version, or damaged.
     pub fn load(&self) -> Result<Contents, StoreError> {
         let bytes = match self.read() {
             Ok(bytes) => bytes,
@@ -135,10 +130,10 @@ impl Store {
         }
     }
 
-    /// Puts these contents in place of the old ones.
+    /// Replaces the file.
     ///
     /// # Errors
-    /// As the system says; the old ones are still there then.
+    /// An I/O error. The old file is still there then.
     pub fn save(&self, contents: &Contents) -> Result<(), StoreError> {
         self.write(&emit(contents))
             .map_err(|error| StoreError::Io(self.path.clone(), error))
@@ -149,7 +144,7 @@ impl Store {
         let metadata = file.metadata()?;
         if metadata.permissions().mode() & 0o077 != 0 {
             log::warn!(
-                "{}: others could read this file; closed to them",
+                "{}: was readable by others; permissions corrected",
                 self.path.display()
             );
             file.set_permissions(Permissions::from_mode(MODE))?;
@@ -163,7 +158,7 @@ impl Store {
         let mut name = self.path.file_name().unwrap_or_default().to_os_string();
         name.push(".new");
         let new = self.path.with_file_name(name);
-        // What a killed program left there; its mode is not known.
+        // A rest of a killed program, with unknown permissions.
         match std::fs::remove_file(&new) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -178,7 +173,7 @@ impl Store {
             let _ = std::fs::remove_file(&new);
             return Err(error);
         }
-        // The new name itself is only then safe from a power cut; not every file system can say so.
+        // Only this makes the rename safe from a power failure. Not every file system can sync a directory.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
             let _ = folder.sync_all();
@@ -269,7 +264,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-const _: () = assert!(salts::MOST <= u8::MAX as usize);
+const _: () = assert!(salts::MAX_SALTS <= u8::MAX as usize);
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use mtfetch::link::{Chat, Link};
 use mtfetch::route::Route;
 use mtfetch::rsa::PublicKey;
-use mtfetch::source::{FetchError, Media, Reader as _, Source as _};
+use mtfetch::source::{FetchError, Media, MediaReader as _, Source as _};
 use mtfetch::store::Store;
 use mtfetch::telegram::{Device, Telegram, TelegramOptions};
 use mtproto_test_dc::world::{Channel, File, Message};

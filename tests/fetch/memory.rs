@@ -2,7 +2,7 @@
 
 use crate::client::{Setup, digest, find, logged_in, ms, run, world};
 use mtfetch::route::Route;
-use mtfetch::source::{Reader as _, Source as _};
+use mtfetch::source::{MediaReader as _, Source as _};
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::world::File;
 use mtrelay_core::dc::{DcId, Table};

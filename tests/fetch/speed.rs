@@ -1,7 +1,7 @@
 //! Speed: several connections where each is bounded, few round trips before the first byte, less load on a slow connection.
 
 use crate::client::{Setup, assert_no_violations, digest, direct, find, logged_in, ms, world};
-use mtfetch::source::{Reader as _, Source as _};
+use mtfetch::source::{MediaReader as _, Source as _};
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::thread::Thread;
 use mtproto_test_dc::world::File;

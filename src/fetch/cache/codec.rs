@@ -1,31 +1,34 @@
-//! The cache's bytes, in its file and in a Redis.
+//! The binary format of cache entries, in the file and in Redis.
 //!
-//! Numbers are big-endian, texts and byte strings have their length before them (u16). An entry: Unix time (u32), the number of
-//! media (u8), the media. The file: `mtfetch cache`, a zero, the version (u8), the account (i64), the number of entries (u32), each
-//! with its link, and behind all of it the SHA-256 of what stands before. What is not exactly so is not read at all.
+//! Numbers are big-endian; texts and byte strings follow their length (u16). An entry: Unix time (u32), number of media (u8), the
+//! media. The file: `mtfetch cache`, a zero byte, the version (u8), the account (i64), the number of entries (u32), per entry its
+//! link and itself, then the SHA-256 of everything before. A file that differs in anything is not read.
 
 use super::entry::{Entry, MAX_ENTRIES};
 use crate::link::Link;
 use crate::source::Media;
 use sha2::{Digest as _, Sha256};
 
-/// Another one is another format.
+/// Version of the format.
 pub(super) const VERSION: u8 = 1;
 const MAGIC: &[u8] = b"mtfetch cache\0";
 const SUM_LEN: usize = 32;
 
+/// Encodes an entry.
 pub(super) fn entry_bytes(entry: &Entry) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_entry(&mut bytes, entry);
     bytes
 }
 
+/// Decodes an entry.
 pub(super) fn entry(bytes: &[u8]) -> Option<Entry> {
     let mut input = Input(bytes);
     let entry = input.entry()?;
     input.0.is_empty().then_some(entry)
 }
 
+/// Encodes the file.
 pub(super) fn file_bytes<'a>(
     account: i64,
     entries: impl ExactSizeIterator<Item = (&'a String, &'a Entry)>,
@@ -43,6 +46,7 @@ pub(super) fn file_bytes<'a>(
     bytes
 }
 
+/// Decodes the file, if it belongs to this account.
 pub(super) fn file(bytes: &[u8], account: i64) -> Option<Vec<(String, Entry)>> {
     let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM_LEN)?)?;
     if Sha256::digest(content)[..] != *sum {
@@ -78,14 +82,14 @@ fn put_entry(bytes: &mut Vec<u8>, entry: &Entry) {
     }
 }
 
-/// What is longer than a length can say is cut; whoever keeps an entry looks whether it can be read again.
+/// Appends the length and the text. A text of more than 65,535 bytes is cut: the caller checks that the entry decodes to itself.
 fn put(bytes: &mut Vec<u8>, text: &[u8]) {
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     bytes.extend(len.to_be_bytes());
     bytes.extend_from_slice(&text[..len.into()]);
 }
 
-/// What is left to read.
+/// The bytes that are left to decode.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

@@ -1,7 +1,7 @@
-//! A Redis as the cache behind several gateways; with the feature `redis`.
+//! A Redis as a cache that several gateways share, with the feature `redis`.
 //!
-//! GET and SET over RESP2, on the program's own reactor: the usual client would bring 35 crates along for these two, and a thread.
-//! One connection, made when it is needed, kept, and made anew once when it turns out to be gone.
+//! GET and SET over RESP2 on the program's own reactor: for these two commands the usual client would add 35 crates and a thread.
+//! One connection, opened on demand and kept; a request over a connection that is gone is repeated once over a new one.
 
 #[cfg(not(feature = "redis"))]
 mod disabled;

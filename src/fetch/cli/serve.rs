@@ -3,7 +3,7 @@
 use super::args::ServeArgs;
 use super::exit::{FAILED, USAGE, complain};
 use crate::cache::{Cache, CacheOptions};
-use crate::config::{Config, Place, place, shown_address, token};
+use crate::config::{CacheLocation, Config, cache_location, shown_address, token};
 use crate::http::{self, Gateway, Settings};
 use crate::random_word::random_word;
 use crate::source::Source;
@@ -31,13 +31,13 @@ pub(super) fn adapt(config: &mut Config, args: &ServeArgs) -> Result<(), u8> {
         config.token = Some(read);
     }
     if let Some(text) = &args.cache {
-        let read = place(text).map_err(|wrong| {
+        let read = cache_location(text).map_err(|wrong| {
             complain(format_args!("--cache {wrong}"));
             USAGE
         })?;
         match read {
-            Place::File(path) => config.cache = Some(path),
-            Place::Redis(server) => config.redis = Some(server),
+            CacheLocation::File(path) => config.cache = Some(path),
+            CacheLocation::Redis(server) => config.redis = Some(server),
         }
     }
     // A listener that other devices can reach always needs a token.

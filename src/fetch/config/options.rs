@@ -1,8 +1,6 @@
 //! The table of mtfetch's options: name, type, default, range and one sentence of help for each. No other place knows a default.
 
-pub use mtrelay_core::config::dc::DC_OPTIONS;
-pub use mtrelay_core::config::spec::OptionSpec;
-use mtrelay_core::config::spec::{OptionEntry, choice, flag, number, specs, text};
+use mtrelay_core::config::spec::{OptionEntry, OptionSpec, choice, flag, number, specs, text};
 use mtrelay_core::dial::PreferIpv6;
 
 /// The options of the `mtfetch` section.
@@ -37,7 +35,7 @@ pub(super) const PROXY: &[OptionEntry] = &[
     text("secret", "", "secret in any form", "Secret that the proxy shares with its users.").secret(),
 ];
 
-/// What the reader knows of [`MAIN`].
-pub const MAIN_OPTIONS: &[OptionSpec] = &specs::<{ MAIN.len() }>(MAIN);
-/// What the reader knows of [`PROXY`].
-pub const PROXY_OPTIONS: &[OptionSpec] = &specs::<{ PROXY.len() }>(PROXY);
+/// The part of [`MAIN`] that the reader needs.
+pub(crate) const MAIN_OPTIONS: &[OptionSpec] = &specs::<{ MAIN.len() }>(MAIN);
+/// The part of [`PROXY`] that the reader needs.
+pub(crate) const PROXY_OPTIONS: &[OptionSpec] = &specs::<{ PROXY.len() }>(PROXY);

@@ -1,4 +1,4 @@
-//! An MTProto proxy: where it is, and the secret that it shares with its users.
+//! An MTProto proxy: its address, and the secret that it shares with its users.
 
 use mtrelay_core::config::HostPort;
 use mtrelay_core::config::value::{self, Read};
@@ -7,19 +7,20 @@ use wire::secret::Written;
 
 /// A proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proxy {
-    /// Its host, by name or address, and its port.
-    pub server: HostPort,
-    /// Its secret, which also says how it is spoken to.
-    pub secret: Written,
+pub(crate) struct Proxy {
+    /// Host (name or address) and port.
+    pub(crate) server: HostPort,
+    /// The secret, whose form states the transport.
+    pub(crate) secret: Written,
 }
 
-/// `tg://proxy?server=…&port=…&secret=…`, or the same behind `https://t.me/proxy`.
+/// Parses `tg://proxy?server=…&port=…&secret=…`, or the same behind `https://t.me/proxy`.
 impl FromStr for Proxy {
     type Err = String;
 
     fn from_str(text: &str) -> Read<Proxy> {
-        let wrong = || String::from("is no link of a proxy (tg://proxy?server=HOST&port=PORT&secret=SECRET)");
+        let wrong =
+            || String::from("is not the link of a proxy (tg://proxy?server=HOST&port=PORT&secret=SECRET)");
         let (place, query) = text.split_once('?').ok_or_else(wrong)?;
         let place = place.to_ascii_lowercase();
         let place = place.trim_end_matches('/');
@@ -42,7 +43,7 @@ impl FromStr for Proxy {
                 .ok_or_else(wrong)
         };
         let (server, port) = (value("server")?, value("port")?);
-        // Some write an IPv6 address without its brackets.
+        // Some links have an IPv6 address without brackets.
         let server = if server.contains(':') && !server.starts_with('[') {
             format!("[{server}]:{port}")
         } else {
@@ -55,9 +56,9 @@ impl FromStr for Proxy {
     }
 }
 
-/// A secret in any of its forms.
+/// Parses a secret in any of its forms.
 pub(super) fn secret(text: &str) -> Read<Written> {
-    // Links may have base64's padding, as it is or in hex.
+    // Links may have base64 padding, plain or percent-encoded.
     let text = text.trim_end_matches('=').trim_end_matches("%3D");
-    wire::secret::parse(text).map_err(|error| format!("is no secret: {error}"))
+    wire::secret::parse(text).map_err(|error| format!("is not a secret: {error}"))
 }

@@ -9,7 +9,7 @@ use super::response::{Head, Refusal, content_type, disposition, etag};
 use super::settings::Settings;
 use crate::cache::Cache;
 use crate::link::{Link, LinkError};
-use crate::source::{FetchError, Media, Reader, Source};
+use crate::source::{FetchError, Media, MediaReader, Source};
 use mtrelay_core::sys::clock;
 use std::cell::Cell;
 use std::io;

@@ -11,20 +11,20 @@ pub(super) mod field {
     use std::ops::Range;
 
     /// Bytes before the encrypted part: the ids of key and message.
-    pub(in crate::session) const ENVELOPE: usize = 24;
-    pub(in crate::session) const SALT: usize = 24;
-    pub(in crate::session) const SESSION: usize = 32;
-    pub(in crate::session) const MESSAGE: usize = 40;
-    pub(in crate::session) const BODY: usize = 56;
+    pub(crate) const ENVELOPE: usize = 24;
+    pub(crate) const SALT: usize = 24;
+    pub(crate) const SESSION: usize = 32;
+    pub(crate) const MESSAGE: usize = 40;
+    pub(crate) const BODY: usize = 56;
     /// Lengths of the padding behind the message.
-    pub(in crate::session) const PADDING: Range<usize> = 12..1025;
+    pub(crate) const PADDING: Range<usize> = 12..1025;
 }
 
 /// Constructors of service messages that grammers does not name.
 pub(super) mod id {
-    pub(in crate::session) const RPC_RESULT: u32 = 0xf35c_6d01;
-    pub(in crate::session) const CONTAINER: u32 = 0x73f1_f8dc;
-    pub(in crate::session) const GZIP_PACKED: u32 = 0x3072_cfa1;
+    pub(crate) const RPC_RESULT: u32 = 0xf35c_6d01;
+    pub(crate) const CONTAINER: u32 = 0x73f1_f8dc;
+    pub(crate) const GZIP_PACKED: u32 = 0x3072_cfa1;
 }
 
 /// A message in a packet.

@@ -1,13 +1,13 @@
-//! Without the feature there is no server, and a URL of one is a mistake.
+//! Without the feature `redis`: a Redis URL is an error.
 
 use std::convert::Infallible;
 use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A Redis.
+/// A Redis server, which cannot exist in this build.
 #[derive(Clone, Debug)]
-pub struct Server(Infallible);
+pub(crate) struct Server(Infallible);
 
 impl FromStr for Server {
     type Err = String;
@@ -18,11 +18,11 @@ impl FromStr for Server {
 }
 
 impl Server {
-    pub(in crate::cache) async fn get(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) async fn get(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
         match self.0 {}
     }
 
-    pub(in crate::cache) async fn set(&self, _: &str, _: &[u8], _: Duration) -> io::Result<()> {
+    pub(crate) async fn set(&self, _: &str, _: &[u8], _: Duration) -> io::Result<()> {
         match self.0 {}
     }
 }

@@ -1,4 +1,4 @@
-//! The client.
+//! With the feature `redis`: the client.
 
 use super::resp::{self, MAX_REPLY, Reply};
 use mtrelay_core::dial;
@@ -13,20 +13,21 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Slower than this it is of no use: Telegram itself would have answered.
-const PATIENCE: Duration = Duration::from_millis(500);
-const PORT: u16 = 6379;
+/// Limit for one request. A lookup at Telegram takes about as long.
+const TIMEOUT: Duration = Duration::from_millis(500);
+/// The port of a URL without one.
+const DEFAULT_PORT: u16 = 6379;
 
 /// A Redis: `redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER]`.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     host: String,
     port: u16,
     user: String,
     password: String,
     database: u32,
-    patience: Duration,
-    /// The connection, while nobody uses it.
+    timeout: Duration,
+    /// The connection while no request uses it.
     idle: Rc<RefCell<Option<Async<TcpStream>>>>,
 }
 
@@ -40,7 +41,8 @@ impl FromStr for Server {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Server, String> {
-        let wrong = || String::from("is no URL of a Redis (redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER])");
+        let wrong =
+            || String::from("is not the URL of a Redis (redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER])");
         let rest = url.strip_prefix("redis://").ok_or_else(wrong)?;
         let (place, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, address) = place.rsplit_once('@').unwrap_or(("", place));
@@ -64,7 +66,7 @@ impl FromStr for Server {
         }
         Ok(Server {
             host: host.to_owned(),
-            port: port.map_or(Ok(PORT), str::parse).map_err(|_| wrong())?,
+            port: port.map_or(Ok(DEFAULT_PORT), str::parse).map_err(|_| wrong())?,
             user: user.to_owned(),
             password: password.to_owned(),
             database: if database.is_empty() {
@@ -73,14 +75,14 @@ impl FromStr for Server {
                 database.parse()
             }
             .map_err(|_| wrong())?,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             idle: Rc::default(),
         })
     }
 }
 
 impl Server {
-    pub(in crate::cache) async fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) async fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
         match self.ask(&[b"GET", key.as_bytes()]).await? {
             Reply::Bytes(bytes) => Ok(Some(bytes)),
             Reply::Nothing => Ok(None),
@@ -88,7 +90,7 @@ impl Server {
         }
     }
 
-    pub(in crate::cache) async fn set(&self, key: &str, value: &[u8], lifetime: Duration) -> io::Result<()> {
+    pub(crate) async fn set(&self, key: &str, value: &[u8], lifetime: Duration) -> io::Result<()> {
         let seconds = lifetime.as_secs().max(1).to_string();
         match self
             .ask(&[b"SET", key.as_bytes(), value, b"EX", seconds.as_bytes()])
@@ -101,13 +103,13 @@ impl Server {
 
     async fn ask(&self, words: &[&[u8]]) -> io::Result<Reply> {
         let late = async {
-            Timer::after(self.patience).await;
+            Timer::after(self.timeout).await;
             Err(io::Error::new(ErrorKind::TimedOut, "no answer"))
         };
-        future::or(self.ask_patiently(words), late).await
+        future::or(self.ask_untimed(words), late).await
     }
 
-    async fn ask_patiently(&self, words: &[&[u8]]) -> io::Result<Reply> {
+    async fn ask_untimed(&self, words: &[&[u8]]) -> io::Result<Reply> {
         let kept = self.idle.borrow_mut().take();
         if let Some(connection) = kept
             && let Ok(reply) = talk(&connection, words).await
@@ -115,7 +117,7 @@ impl Server {
             *self.idle.borrow_mut() = Some(connection);
             return Ok(reply);
         }
-        // None yet, or it was closed since: a restarted server, an idle timeout.
+        // There was no connection, or the server has closed it: after a restart or an idle timeout.
         let connection = self.connect().await?;
         let reply = talk(&connection, words).await?;
         *self.idle.borrow_mut() = Some(connection);
@@ -160,7 +162,7 @@ impl Server {
     }
 }
 
-/// A command and its reply. Only one is ever on its way, so nothing may follow the reply.
+/// Sends a command and reads its reply. One command is in flight at a time, so nothing may follow the reply.
 async fn talk(mut connection: &Async<TcpStream>, words: &[&[u8]]) -> io::Result<Reply> {
     connection.write_all(&resp::command(words)).await?;
     let mut read = Vec::new();

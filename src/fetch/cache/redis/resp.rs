@@ -1,10 +1,10 @@
-//! The protocol's bytes (<https://redis.io/docs/latest/develop/reference/protocol-spec/>, RESP2), as far as AUTH, SELECT, GET
-//! and SET need it.
+//! RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>), as far as AUTH, SELECT, GET and
+//! SET need it.
 
-/// Longer ones are not ours.
+/// Upper bound of a value in bytes.
 pub(super) const MAX_REPLY: usize = 64 << 10;
 
-/// What a server answers.
+/// A reply of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Ok,
@@ -24,10 +24,10 @@ pub(super) fn command(words: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Reads a reply: nothing if there is more to come, else it and its length.
+/// Parses a reply. Returns it with its length, or `None` if it is incomplete.
 ///
 /// # Errors
-/// When it is none of those that are understood.
+/// The reply is malformed or of an unknown type.
 pub(super) fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, &'static str> {
     let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
         return if bytes.len() > 1024 {
@@ -46,7 +46,7 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, &'static str
         Some(b'-') => Ok(Some((Reply::Error(text.to_owned()), body))),
         Some(b'$') if text == "-1" => Ok(Some((Reply::Nothing, body))),
         Some(b'$') => {
-            let len: usize = text.parse().map_err(|_| "a length that is none")?;
+            let len: usize = text.parse().map_err(|_| "an invalid length")?;
             if len > MAX_REPLY {
                 return Err("a value that is too long");
             }

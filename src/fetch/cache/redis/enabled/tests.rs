@@ -82,7 +82,7 @@ fn cache(url: &str, account: i64) -> Cache {
     Cache::new(CacheOptions {
         file: None,
         redis: Some(Server {
-            patience: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
             ..server
         }),
         account,
