@@ -324,7 +324,7 @@ mod tests {
         for contents in [contents(), Contents::default(), contents()] {
             store.save(&contents).unwrap();
             assert_eq!(store.load().unwrap(), contents);
-            let mode = std::fs::metadata(store.path()).unwrap().permissions().mode();
+            let mode = std::fs::metadata(&store.path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1);
@@ -336,9 +336,9 @@ mod tests {
         let folder = Folder::new("mode");
         let store = folder.store();
         store.save(&contents()).unwrap();
-        std::fs::set_permissions(store.path(), Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(&store.path, Permissions::from_mode(0o644)).unwrap();
         store.load().unwrap();
-        let mode = std::fs::metadata(store.path()).unwrap().permissions().mode();
+        let mode = std::fs::metadata(&store.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         std::fs::write(folder.0.join("session.new"), b"half").unwrap();
         store.save(&Contents::default()).unwrap();
@@ -351,7 +351,7 @@ mod tests {
         let store = folder.store();
         let bytes = emit(&contents());
         let load = |bytes: &[u8]| {
-            std::fs::write(store.path(), bytes).unwrap();
+            std::fs::write(&store.path, bytes).unwrap();
             store.load().unwrap_err()
         };
         for len in (0..bytes.len()).step_by(11) {
@@ -372,6 +372,6 @@ mod tests {
         assert!(matches!(load(b"something else"), StoreError::Foreign(_)));
         assert!(matches!(load(&vec![0; 1 << 20]), StoreError::Foreign(_)));
         // What is not understood stays as it is.
-        assert_eq!(std::fs::read(store.path()).unwrap().len(), 1 << 20);
+        assert_eq!(std::fs::read(&store.path).unwrap().len(), 1 << 20);
     }
 }
