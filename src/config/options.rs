@@ -19,7 +19,7 @@ const MAX_QUOTA_MB: u32 = 1_000_000_000;
 /// The options of the `relay` section.
 #[rustfmt::skip]
 pub const RELAY: &[OptionEntry] = &[
-    flag("enabled", "1", "Whether the service starts with the router.").restart().restarts_service(),
+    flag("enabled", "1", "Whether the relay runs. If not, the service does not start, and mtrelay run ends at once.").restart().restarts_service(),
     text("listen", "0.0.0.0:8443", "IP address and port",
         "Addresses and ports that clients connect to: 0.0.0.0 stands for every IPv4 address of the router, [::] for every IPv6 one. Port 443 looks most like a website, if LuCI itself does not use it.")
         .list().restarts_service(),
@@ -41,11 +41,11 @@ pub const RELAY: &[OptionEntry] = &[
     text("fwmark", "", "number, decimal or 0x…", "Firewall mark of connections to Telegram, for policy routing.")
         .restarts_service(),
     text("link_host", "", "host name or IP address",
-        "What links and QR codes show: a DDNS name, or the public address of the router. Empty: the page takes the WAN address if it is public."),
+        "Host that links and QR codes show: a DDNS name, or the public address of the router. Empty: LuCI takes the WAN address if it is public, the command line the address of a listener."),
     number("link_port", "", (1, 65535), "",
         "Port that links show, if another router forwards a different one to this router. Empty: the port of the first listener."),
-    text("allow", "", "IP address or block", "Blocks of client addresses that may come in. Empty: all.").list(),
-    text("block", "", "IP address or block", "Blocks of client addresses that may not come in.").list(),
+    text("allow", "", "IP address or block", "Blocks of client addresses that may connect. Empty, and no allow list file: all.").list(),
+    text("block", "", "IP address or block", "Blocks of client addresses that may not connect.").list(),
     text("allow_file", "", "absolute path", "A file with more blocks to allow, one a line.").restarts_service(),
     text("block_file", "", "absolute path", "A file with more blocks to block, one a line.").restarts_service(),
     text("proxy_protocol_from", "", "IP address or block",
@@ -54,7 +54,7 @@ pub const RELAY: &[OptionEntry] = &[
     flag("limit_lan", "0",
         "One address has at most an eighth of the pending handshakes. Addresses of the LAN may have all, unless this is set: behind a tunnel or a forwarder, connections from outside seem to come from the LAN."),
     flag("open_wan", "0",
-        "Lets the ports in from the Internet while the service runs, without touching the configuration of the firewall. Not needed for clients at home."),
+        "Opens the listen ports on the WAN while the service runs; the configuration of the firewall does not change. Not needed for clients at home."),
     flag("seccomp", "1", "The process gives up every system call that it does not need. Switch it off only to look for a fault.")
         .restart().restarts_service(),
     text("congestion", "", "name of an algorithm",
@@ -96,7 +96,7 @@ pub const RELAY: &[OptionEntry] = &[
     number("replay_window", "16384", (1, 1 << 20), "",
         "Number of handshakes remembered. A handshake that was recorded and is sent again gets no answer."),
     number("prewarm", "0", (0, 64), "",
-        "Idle connections kept ready for each data centre, so that a session begins faster. 0: none."),
+        "Idle connections kept ready for each recently used data centre, so that a session begins faster. 0: none."),
     text("stats_listen", "127.0.0.1:8888", "IP address and port, or 0",
         "Address and port that serve /stats, /metrics for Prometheus and /status. Anyone who reaches the address can read them. 0: off.")
         .restart(),

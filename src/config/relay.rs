@@ -72,11 +72,7 @@ pub(super) fn read(section: Option<&Section>, problems: &mut Vec<Problem>) -> Co
         connect_timeout: reader.seconds("connect_timeout"),
         handshake_timeout: reader.seconds("handshake_timeout"),
         answer_timeout: reader.seconds("answer_timeout"),
-        clock_skew: match reader.number_or_auto("clock_skew") {
-            None => ClockSkew::Auto,
-            Some(0) => ClockSkew::Any,
-            Some(seconds) => ClockSkew::Seconds(seconds),
-        },
+        clock_skew: clock_skew(&mut reader),
         clock_trusted: reader.one("clock_trusted", |text| value::or_auto(text, value::boolean)),
         idle_timeout: reader.seconds("idle_timeout"),
         drain_timeout: reader.seconds("drain_timeout"),
@@ -88,7 +84,14 @@ pub(super) fn read(section: Option<&Section>, problems: &mut Vec<Problem>) -> Co
         dcs: Table::built_in(),
         listen,
     };
-    front::check(&config, &mut reader);
+    check_together(&config, &mut reader);
+    reader.finish();
+    config
+}
+
+/// Reports options that are valid alone and wrong together.
+fn check_together(config: &Config, reader: &mut Reader<'_>) {
+    front::check(config, reader);
     if u64::from(config.buffer_size) * u64::from(config.buffers) > MAX_BUFFER_MEMORY {
         let line = reader.line("buffers").max(reader.line("buffer_size"));
         let text =
@@ -103,8 +106,14 @@ pub(super) fn read(section: Option<&Section>, problems: &mut Vec<Problem>) -> Co
             format!("stats_listen {stats} is taken by listen (a port of its own)"),
         );
     }
-    reader.finish();
-    config
+}
+
+fn clock_skew(reader: &mut Reader<'_>) -> ClockSkew {
+    match reader.number_or_auto("clock_skew") {
+        None => ClockSkew::Auto,
+        Some(0) => ClockSkew::Any,
+        Some(seconds) => ClockSkew::Seconds(seconds),
+    }
 }
 
 /// Reads the lists of client addresses and balancers.
@@ -153,7 +162,7 @@ fn modes(reader: &mut Reader<'_>) -> Modes {
     all
 }
 
-/// Reads `stats_listen`. Set but empty means off; other options are then absent.
+/// Reads `stats_listen`. Set but empty, it is off, where any other option is absent.
 fn stats_listen(reader: &mut Reader<'_>) -> Option<SocketAddr> {
     if reader.is_set_empty("stats_listen") {
         return None;

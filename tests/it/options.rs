@@ -229,6 +229,70 @@ fn docs_name_what_restarts_the_service() {
     }
 }
 
+/// Figures of help texts that a constant decides: the option, its words, the room of the constant, and what the constant's line contains.
+const FIGURES: [(&str, &str, &str, [&str; 2]); 6] = [
+    (
+        "pipe_size",
+        "Empty: 1 MiB.",
+        "src/daemon",
+        ["PIPE_SIZE", "1 << 20"],
+    ),
+    ("pipes", "Empty: 4 to 32,", "src/daemon", ["PIPES", "4..=32"]),
+    (
+        "socket_memory_mb",
+        "an eighth of the RAM",
+        "src/daemon",
+        ["SOCKET_MEMORY_DIVISOR", "= 8;"],
+    ),
+    (
+        "clock_skew",
+        "20 minutes behind",
+        "src/daemon",
+        ["CLOCK_BEHIND_S", "= 1200;"],
+    ),
+    (
+        "clock_skew",
+        "10 minutes ahead",
+        "src/daemon",
+        ["CLOCK_AHEAD_S", "= 600;"],
+    ),
+    (
+        "limit_lan",
+        "an eighth of the pending",
+        "src/relay",
+        ["SOURCE_SHARE_DIVISOR", "= 8;"],
+    ),
+];
+
+#[test]
+fn help_states_the_figures_of_the_code() {
+    for (name, words, room, parts) in FIGURES {
+        let entry = RELAY.iter().chain(USER).find(|entry| entry.spec.name == name);
+        let entry = entry.unwrap_or_else(|| panic!("no option {name}"));
+        assert!(entry.help.contains(words), "{name}: {}", entry.help);
+        let is_decided = rust_files(&root(room)).iter().any(|file| {
+            let text = fs::read_to_string(file).expect("sources are readable");
+            text.lines()
+                .any(|line| line.contains("const ") && parts.iter().all(|part| line.contains(part)))
+        });
+        assert!(is_decided, "{name}: no constant in {room} has {parts:?}");
+    }
+}
+
+/// All Rust files below a folder.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is readable") {
+        let path = entry.expect("the entry is readable").path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
 /// `drain_timeout 0` means one thing to the daemon, the init script, the table and the page: sessions end at once.
 #[test]
 fn drain_timeout_0_ends_sessions_at_once() {

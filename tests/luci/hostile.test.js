@@ -107,7 +107,7 @@ for (const language of [ 'ru', 'zh_Hans', 'fa', 'de' ]) {
 		await says(page, said.get('Can it be reached?'));
 		await says(page, said.get('Ready: the relay is running, and no client has connected yet.'));
 		await world.open(page, 'settings');
-		await says(page, said.get('Whether the service starts with the router.'));
+		await says(page, said.get('Whether the relay runs. If not, the service does not start, and mtrelay run ends at once.'));
 		assert.deepStrictEqual(await world.complaints(page), []);
 	});
 }

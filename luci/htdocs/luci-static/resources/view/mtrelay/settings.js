@@ -18,7 +18,7 @@ function words(option, texts) {
 function general(s) {
 	let o;
 
-	add(s, 'general', form.Flag, 'enabled', _('Enabled'), _('Whether the service starts with the router.'));
+	add(s, 'general', form.Flag, 'enabled', _('Enabled'), _('Whether the relay runs. If not, the service does not start, and mtrelay run ends at once.'));
 
 	add(s, 'general', form.DynamicList, 'listen', _('Listen on'),
 		_('Addresses and ports that clients connect to: 0.0.0.0 stands for every IPv4 address of the router, [::] for every IPv6 one. Port 443 looks most like a website, if LuCI itself does not use it.'));
@@ -41,13 +41,13 @@ function general(s) {
 	o.validate = function() { return true; };
 
 	add(s, 'general', form.Value, 'link_host', _('Address in links'),
-		_('What links and QR codes show: a DDNS name, or the public address of the router. Empty: the page takes the WAN address if it is public.'));
+		_('Host that links and QR codes show: a DDNS name, or the public address of the router. Empty: LuCI takes the WAN address if it is public, the command line the address of a listener.'));
 
 	add(s, 'general', form.Value, 'link_port', _('Port in links'),
 		_('Port that links show, if another router forwards a different one to this router. Empty: the port of the first listener.'));
 
 	add(s, 'general', form.Flag, 'open_wan', _('Open on the WAN'),
-		_('Lets the ports in from the Internet while the service runs, without touching the configuration of the firewall. Not needed for clients at home.'));
+		_('Opens the listen ports on the WAN while the service runs; the configuration of the firewall does not change. Not needed for clients at home.'));
 
 	o = s.taboption('general', form.DummyValue, '_open_wan');
 	o.depends('open_wan', '1');
@@ -81,8 +81,8 @@ function disguise(s) {
 }
 
 function access(s) {
-	add(s, 'access', form.DynamicList, 'allow', _('Allow only'), _('Blocks of client addresses that may come in. Empty: all.'));
-	add(s, 'access', form.DynamicList, 'block', _('Block'), _('Blocks of client addresses that may not come in.'));
+	add(s, 'access', form.DynamicList, 'allow', _('Allow only'), _('Blocks of client addresses that may connect. Empty, and no allow list file: all.'));
+	add(s, 'access', form.DynamicList, 'block', _('Block'), _('Blocks of client addresses that may not connect.'));
 	add(s, 'access', form.Value, 'allow_file', _('Allow list file'), _('A file with more blocks to allow, one a line.'));
 	add(s, 'access', form.Value, 'block_file', _('Block list file'), _('A file with more blocks to block, one a line.'));
 	add(s, 'access', form.Value, 'max_sessions', _('Sessions at once'),
@@ -105,7 +105,7 @@ function network(s) {
 		_('The network device through which Telegram is reached: a VPN, say wg0. Empty: as the routing table says.'));
 	add(s, 'network', form.Value, 'fwmark', _('Firewall mark'), _('Firewall mark of connections to Telegram, for policy routing.'));
 	add(s, 'network', form.Value, 'prewarm', _('Connections kept ready'),
-		_('Idle connections kept ready for each data centre, so that a session begins faster. 0: none.'));
+		_('Idle connections kept ready for each recently used data centre, so that a session begins faster. 0: none.'));
 	add(s, 'network', form.Flag, 'fast_mode', _('Fast mode'), _('Downloads pass without being encrypted a second time. Switch it off only to look for a fault.'));
 
 	o = add(s, 'network', form.Value, 'congestion', _('Congestion control'),
@@ -123,7 +123,7 @@ function memory(s) {
 	add(s, 'memory', form.Value, 'buffer_size', _('Buffer size in bytes'), _('Size of a relay buffer in bytes.'));
 	add(s, 'memory', form.Value, 'buffers', _('Number of buffers'),
 		_('Number of relay buffers. Size times number is the most that relayed bytes ever take. If all are in use, sessions wait for one another.'));
-	add(s, 'memory', form.Value, 'socket_memory_mb', _('Socket memory in MB'),
+	add(s, 'memory', form.Value, 'socket_memory_mb', _('Socket memory in MiB'),
 		_('MiB that the buffers of all client sockets may hold together. auto: an eighth of the RAM.'));
 	add(s, 'memory', form.Value, 'pipes', _('Pipes'),
 		_('Number of pipes. Downloads pass through them inside the kernel. Empty: 4 to 32, depending on the RAM. 0: none.'));

@@ -185,7 +185,7 @@ return view.extend({
 			schema.user.max_ips);
 		o.modalonly = true;
 
-		o = schema.bind(s.option(form.Value, 'quota_mb', _('Traffic allowance in MB'),
+		o = schema.bind(s.option(form.Value, 'quota_mb', _('Traffic allowance in MiB'),
 			_('MiB that the user may transfer, up and down together. 0: no limit.')), schema.user.quota_mb);
 		o.modalonly = true;
 
