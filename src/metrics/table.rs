@@ -309,7 +309,7 @@ metrics! {
         BuffersSize = "buffers.size", Gauge, Shape::Number, Bytes,
             "Size of one relay buffer.";
         BuffersCount = "buffers.count", Gauge, Shape::Number, Count,
-            "Relay buffers allowed at one time.";
+            "Maximum number of relay buffers.";
         BuffersInUse = "buffers.in_use", Gauge, Shape::Number, Count,
             "Relay buffers in use.";
         BuffersHighWater = "buffers.high_water", Gauge, Shape::Number, Count,
@@ -319,7 +319,7 @@ metrics! {
         BuffersHeld = "buffers.held", Gauge, Shape::Number, Count,
             "Relay buffers that hold a client's first request until the DC answers.";
         PipesCount = "pipes.count", Gauge, Shape::Number, Count,
-            "Pipes allowed at one time.";
+            "Maximum number of pipes.";
         PipesInUse = "pipes.in_use", Gauge, Shape::Number, Count,
             "Pipes that hold bytes.";
         PipesHighWater = "pipes.high_water", Gauge, Shape::Number, Count,

@@ -96,7 +96,7 @@ def units(target: Target) -> None:
     qemu = toolchain.require_qemu(target.qemu)
     # The test harness takes its unstable options from a compiler that takes them.
     running = {**os.environ, "RUST_TEST_THREADS": "2", "RUSTC_BOOTSTRAP": "1"}
-    for package, filters in (("mtrelay-wire", []), ("mtrelay-core", ["config", "map", "dc", "calendar"]), ("mtrelay", ["ubus", "config", "access", "stats"])):
+    for package, filters in (("mtrelay-wire", []), ("mtrelay-core", ["config", "map", "dc", "calendar"]), ("mtrelay", ["ubus", "config", "access", "stats", "metrics"])):
         for program in executables([*command, "--package", package], environment):
             # Where a panic ends the program, each test would be a process of its own, which an emulator cannot start.
             inside = ["-Zunstable-options", "--force-run-in-process"]

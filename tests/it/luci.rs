@@ -1,12 +1,13 @@
 //! The page's table of options, held against the daemon's own: names, defaults, bounds, choices, checks and help; and its words for every
 //! counter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use mtrelay::config::Config;
 use mtrelay::config::options::{DC, OptionEntry, OptionKind, RELAY, USER};
+use mtrelay::metrics::table::{self as metrics, Metric};
 use mtrelay_core::close::{CloseReason, ConnectFailure, Reject};
 
 const MODULES: &str = "luci/htdocs/luci-static/resources/mtrelay";
@@ -236,6 +237,124 @@ fn the_page_has_the_choices_of_the_daemon() {
                 "{section} {name} takes anything"
             );
         }
+    }
+}
+
+/// The page's sentence for each path of a number: the lines `'sessions.active': _('…'),`.
+fn metric_helps() -> BTreeMap<String, String> {
+    let text = read("metrics.js");
+    let (_, body) = text.split_once("const HELP = {\n").expect("the table is there");
+    let (body, _) = body.split_once("\n};").expect("the table ends");
+    let line = |line: &str| {
+        let (path, text) = line.trim().split_once(": ").expect("'path': _('…')");
+        let (help, _) = translated(text).expect("a text");
+        (path.trim_matches('\'').to_owned(), help)
+    };
+    body.lines().map(line).collect()
+}
+
+#[test]
+fn the_page_has_the_help_of_the_metrics() {
+    let prefixes: [(&str, &[Metric]); 4] = [
+        ("dcs.", &metrics::DC),
+        ("addresses.", &metrics::ADDRESS),
+        ("users.", &metrics::USER),
+        ("", &metrics::RELAY),
+    ];
+    let mut checked = 0;
+    for (path, help) in metric_helps() {
+        let (prefix, rows) = prefixes
+            .into_iter()
+            .find(|(prefix, _)| path.starts_with(prefix))
+            .expect("the last one fits all");
+        let own = &path[prefix.len()..];
+        let row = rows.iter().find(|metric| metric.path == own);
+        assert_eq!(row.map(|metric| metric.help), Some(&*help), "{path}");
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked}");
+}
+
+/// The words that stand in `text` between `before` and the next character that no path has.
+fn paths_behind<'a>(text: &'a str, before: &str) -> BTreeSet<&'a str> {
+    let path = |rest: &'a str| {
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && !matches!(c, '_' | '.'));
+        &rest[..end.unwrap_or(rest.len())]
+    };
+    text.split(before).skip(1).map(path).collect()
+}
+
+#[test]
+fn every_number_on_the_page_has_its_tooltip() {
+    let helps = metric_helps();
+    let view = |name: &str| read(&format!("../view/mtrelay/{name}"));
+    let (overview, users) = (view("overview.js"), view("users.js"));
+    let body_of = |name: &str| {
+        let (_, body) = overview
+            .split_once(&format!("function {name}("))
+            .expect("the function is there");
+        body.split("\n}").next().expect("it ends").to_owned()
+    };
+    let mut shown = BTreeSet::new();
+    let cards = overview.split_once("function showCards").expect("it is there").1;
+    let cards = cards.split("\n\t\t}").next().expect("it ends");
+    for path in paths_behind(cards, "at('") {
+        if !matches!(path, "version" | "buffers.size") {
+            shown.insert(
+                path.strip_suffix(".up")
+                    .or(path.strip_suffix(".down"))
+                    .unwrap_or(path)
+                    .to_owned(),
+            );
+        }
+    }
+    shown.extend(
+        paths_behind(&overview, "wordTable('")
+            .into_iter()
+            .map(str::to_owned),
+    );
+    for (function, prefix) in [
+        ("dcRow", "dcs."),
+        ("addressLine", "addresses."),
+        ("loadUsers", "users."),
+    ] {
+        let body = body_of(function);
+        for before in ["row.", "address."] {
+            for field in paths_behind(&body, before) {
+                let is_text = matches!(
+                    field,
+                    "" | "address" | "last_error" | "expires" | "name" | "state.levels"
+                );
+                if !is_text {
+                    shown.insert(format!("{prefix}{field}"));
+                }
+            }
+        }
+        if body.contains("downUp(row)") {
+            shown.insert(format!("{prefix}bytes"));
+        }
+    }
+    for field in paths_behind(&users, "user.") {
+        if matches!(field, "quota" | "quota_used" | "active") {
+            shown.insert(format!("users.{field}"));
+        }
+    }
+    let shown: BTreeSet<String> = shown.into_iter().filter(|path| !path.is_empty()).collect();
+    let explained: BTreeSet<String> = helps.keys().cloned().collect();
+    assert_eq!(shown, explained, "numbers on the page, and those with a sentence");
+    for path in &explained {
+        let is_used = [&overview, &users].into_iter().any(|text| {
+            text.split("metrics.help(").skip(1).any(|call| {
+                call.split(')')
+                    .next()
+                    .is_some_and(|list| list.contains(&format!("'{path}'")))
+            })
+        });
+        let is_set = ["closes", "connect_failures", "rejects"].contains(&&**path);
+        assert!(
+            is_used || (is_set && overview.contains("metrics.help(set)")),
+            "{path}"
+        );
     }
 }
 

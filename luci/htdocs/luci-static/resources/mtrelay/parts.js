@@ -33,6 +33,16 @@ function setText(node, text) {
 	node.appendChild(document.createTextNode(text));
 }
 
+/* A word with its meaning as a tooltip, reachable by mouse, keyboard and touch. */
+function term(word, meaning) {
+	return E('span', {
+		'class': meaning ? 'mtrelay-term' : null,
+		'data-tooltip': meaning,
+		'aria-description': meaning,
+		'tabindex': meaning ? '0' : null
+	}, [ word ]);
+}
+
 return baseclass.extend({
 	callout: callout,
 	setText: setText,
@@ -76,23 +86,15 @@ return baseclass.extend({
 		return typeof(seconds) === 'number' ? words.technical('%t'.format(seconds)) : '-';
 	},
 
-	/* A word of the daemon with its meaning as a tooltip, reachable by mouse, keyboard and touch. */
-	term: function(word, meaning) {
-		return E('span', {
-			'class': meaning ? 'mtrelay-term' : null,
-			'data-tooltip': meaning,
-			'aria-description': meaning,
-			'tabindex': meaning ? '0' : null
-		}, [ word ]);
-	},
+	term: term,
 
 	badge: function(level, text) {
 		return E('span', { 'class': 'mtrelay-badge mtrelay-' + level }, [ text ]);
 	},
 
 	/*
-	 * columns: [ title, span ], the span being how many quarters of a phone's width the cell takes. rows: arrays of texts, nodes or
-	 * arrays of them. The classes are our own: every theme of LuCI squeezes its tables in another way.
+	 * columns: [ title, span, help ]. The span is the width of the cell on a phone, in quarters of the screen; the help is the tooltip of
+	 * the title. rows: arrays of texts, nodes or arrays of them. The classes are our own: each theme of LuCI lays tables out differently.
 	 */
 	table: function(columns, rows, empty) {
 		const body = rows.map(function(cells) {
@@ -106,7 +108,7 @@ return baseclass.extend({
 
 		return E('table', { 'class': 'mtrelay-table' }, [
 			E('thead', {}, [ E('tr', {}, columns.map(function(column) {
-				return E('th', { 'scope': 'col' }, [ column[0] ]);
+				return E('th', { 'scope': 'col' }, [ term(column[0], column[2] || null) ]);
 			})) ]),
 			E('tbody', {}, body)
 		]);

@@ -4,6 +4,7 @@
 'require mtrelay.chart as chart';
 'require mtrelay.daemon as daemon';
 'require mtrelay.history as history';
+'require mtrelay.metrics as metrics';
 'require mtrelay.parts as parts';
 'require mtrelay.reach as reach';
 'require mtrelay.verdict as verdict';
@@ -30,12 +31,12 @@ function countersOf(status) {
 	return counters;
 }
 
-function card(title) {
+function card(title, help) {
 	const big = E('dd', { 'class': 'mtrelay-big' }, [ '-' ]);
 	const small = E('dd', { 'class': 'mtrelay-small' }, [ '' ]);
 
 	return {
-		node: E('dl', { 'class': 'mtrelay-card' }, [ E('dt', {}, [ title ]), big, small ]),
+		node: E('dl', { 'class': 'mtrelay-card' }, [ E('dt', {}, [ parts.term(title, help) ]), big, small ]),
 		set: function(bigText, smallText) {
 			parts.setText(big, bigText);
 			parts.setText(small, smallText);
@@ -94,8 +95,11 @@ function dcRow(dc) {
 function dcTables(doc) {
 	const dcs = verdict.read(doc).filter(words.isListed);
 	const columns = [
-		[ _('Data centre'), 2 ], [ _('State'), 2 ], [ _('Addresses'), 4 ], [ _('Active') ], [ _('Total') ], [ _('Failed') ],
-		[ _('Closed by DC') ], [ _('Down / up'), 4 ]
+		[ _('Data centre'), 2 ], [ _('State'), 2 ],
+		[ _('Addresses'), 4, metrics.help('addresses.state', 'addresses.rtt_ms', 'addresses.retry_in') ],
+		[ _('Active'), 1, metrics.help('dcs.active') ], [ _('Total'), 1, metrics.help('dcs.created') ],
+		[ _('Failed'), 1, metrics.help('dcs.failed') ], [ _('Closed by DC'), 1, metrics.help('dcs.dc_closed') ],
+		[ _('Down / up'), 4, metrics.help('dcs.bytes') ]
 	];
 	const main = dcs.filter(function(dc) { return !dc.media; });
 	const media = dcs.filter(function(dc) { return dc.media; });
@@ -129,7 +133,7 @@ function wordTable(set, title, help, counters) {
 
 	return {
 		node: E('div', {}, [
-			E('h4', {}, [ title ]),
+			E('h4', {}, [ parts.term(title, metrics.help(set)) ]),
 			E('p', { 'class': 'mtrelay-help' }, [ help ]),
 			E('table', {}, [
 				E('thead', {}, [ E('tr', {}, [
@@ -241,7 +245,8 @@ function loadUsers(offset) {
 			shown: rows.length,
 			total: all.length,
 			node: parts.table([
-				[ _('Name'), 2 ], [ _('Sessions') ], [ _('Total') ], [ _('Down / up'), 2 ], [ _('Refused') ], [ _('Last day') ]
+				[ _('Name'), 2 ], [ _('Sessions'), 1, metrics.help('users.active') ], [ _('Total'), 1, metrics.help('users.total') ],
+				[ _('Down / up'), 2, metrics.help('users.bytes') ], [ _('Refused'), 1, metrics.help('users.rejects') ], [ _('Last day') ]
 			], rows.map(function(row) {
 				return [
 					E('bdi', {}, [ String(row.name) ]), parts.count(row.active), parts.count(row.total), downUp(row),
@@ -273,11 +278,11 @@ return view.extend({
 		const reachBox = E('div', {});
 		const drawers = [ drawer('sessions', _('Live sessions'), loadSessions), drawer('users', _('Users'), loadUsers) ];
 		const cards = {
-			sessions: card(_('Sessions')),
-			down: card(_('Downloaded')),
-			up: card(_('Uploaded')),
-			memory: card(_('Memory')),
-			uptime: card(_('Running for'))
+			sessions: card(_('Sessions'), metrics.help('sessions.active', 'sessions.peak', 'sessions.total')),
+			down: card(_('Downloaded'), metrics.help('bytes')),
+			up: card(_('Uploaded'), metrics.help('bytes')),
+			memory: card(_('Memory'), metrics.help('memory.rss_kib', 'buffers.in_use', 'buffers.count')),
+			uptime: card(_('Running for'), metrics.help('uptime'))
 		};
 		let tables = null, lastVerdict = null, lastDcs = null;
 

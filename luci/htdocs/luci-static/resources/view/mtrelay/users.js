@@ -4,6 +4,7 @@
 'require uci';
 'require mtrelay.daemon as daemon';
 'require mtrelay.links as links';
+'require mtrelay.metrics as metrics';
 'require mtrelay.parts as parts';
 'require mtrelay.reach as reach';
 'require mtrelay.schema as schema';
@@ -48,8 +49,8 @@ function limitsOf(section_id) {
 }
 
 /* A cell that every poll fills again. */
-function liveCell(user, field) {
-	const node = E('span', { 'class': 'mtrelay-live', 'data-field': field }, [ '-' ]);
+function liveCell(user, field, help) {
+	const node = E('span', { 'class': 'mtrelay-live', 'data-field': field, 'data-tooltip': help, 'aria-description': help }, [ '-' ]);
 
 	node.userName = user;
 
@@ -198,11 +199,13 @@ return view.extend({
 
 		o = s.option(form.DummyValue, '_sessions', _('Sessions'));
 		o.modalonly = false;
-		o.textvalue = function(section_id) { return liveCell(nameOf(section_id), 'sessions'); };
+		o.textvalue = function(section_id) { return liveCell(nameOf(section_id), 'sessions', metrics.help('users.active')); };
 
 		o = s.option(form.DummyValue, '_traffic', _('Down / up'));
 		o.modalonly = false;
-		o.textvalue = function(section_id) { return liveCell(nameOf(section_id), 'traffic'); };
+		o.textvalue = function(section_id) {
+			return liveCell(nameOf(section_id), 'traffic', metrics.help('users.bytes', 'users.quota_used', 'users.quota'));
+		};
 
 		o = s.option(form.DummyValue, '_limits', _('Limits'));
 		o.modalonly = false;
