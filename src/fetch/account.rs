@@ -191,7 +191,7 @@ impl Telegram {
         let user = match decode(answer)? {
             enums::auth::Authorization::Authorization(authorization) => authorization.user,
             enums::auth::Authorization::SignUpRequired(_) => {
-                return Err(FetchError::Refused("there is no account with this number".into()));
+                return Err(FetchError::Refused("this number has no account".into()));
             }
         };
         let enums::User::User(user) = user else {

@@ -209,7 +209,7 @@ impl DataCenter {
                         continue;
                     };
                     let permit = RequestPermit::new(pool.clone(), connection, permit);
-                    // This request has its connection; that another one does not open is no error of its own.
+                    // This request has its connection. A failure to open another one does not concern it.
                     let _ = self.open_more(now);
                     return Ok(permit);
                 }

@@ -165,7 +165,7 @@ async fn fetch(work: Rc<Work>, dc: Rc<DataCenter>, permit: RequestPermit, reques
                 return work.changed.notify();
             }
             Err(_) => {
-                work.strike(FetchError::Protocol("the answer is no part of a file".into()));
+                work.strike(FetchError::Protocol("the answer is not a part of a file".into()));
                 None
             }
         },

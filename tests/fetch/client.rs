@@ -1,4 +1,4 @@
-//! A client of a test's choosing, and what every test does with it.
+//! The client under test, and common steps of the tests.
 
 use mtfetch::link::{Chat, Link};
 use mtfetch::route::Route;
@@ -60,7 +60,7 @@ pub(crate) fn direct(cluster: &Cluster) -> Route {
     Route::Direct(table)
 }
 
-/// What a client has.
+/// The setup of a client.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) route: Route,
@@ -80,10 +80,10 @@ impl Setup {
     }
 }
 
-/// Runs a client with the account that the file has, or with none.
+/// Runs a client with the account of this file, which may not exist.
 ///
 /// # Panics
-/// When the work is not done in ten times what anything may take.
+/// When the work takes more than ten times the patience of one step.
 pub(crate) fn run<T>(setup: Setup, account: &Path, work: impl AsyncFnOnce(Telegram) -> T) -> T {
     let executor = Rc::new(LocalExecutor::new());
     let dialer = Dialer::new(executor.clone(), DialOptions::default());
@@ -105,7 +105,7 @@ pub(crate) fn run<T>(setup: Setup, account: &Path, work: impl AsyncFnOnce(Telegr
             panic!("the work is not done after {limit:?}");
         };
         let done = work(telegram).or(late).await;
-        // What was dropped is still to be taken down: sockets are closed by their tasks' ends.
+        // Dropped tasks end in the executor, which closes their sockets.
         for _ in 0..100 {
             smol::future::yield_now().await;
         }
@@ -131,7 +131,7 @@ pub(crate) async fn find(telegram: &Telegram, message: i32) -> Media {
     found.swap_remove(0)
 }
 
-/// How many bytes a part has, and their digest.
+/// The length of a range, and its digest.
 pub(crate) async fn digest(
     telegram: &Telegram,
     media: &Media,
@@ -140,14 +140,14 @@ pub(crate) async fn digest(
     let (mut hash, mut count) = (Sha256::new(), 0);
     let mut reader = telegram.open(media, part);
     while let Some(bytes) = reader.next().await? {
-        assert!(!bytes.is_empty(), "no bytes are no news");
+        assert!(!bytes.is_empty(), "an empty piece");
         count += bytes.len() as u64;
         hash.update(&bytes);
     }
     Ok((count, hash.finalize().into()))
 }
 
-/// Fetches a whole file and compares its digest with the one at the source.
+/// Downloads a whole file and compares its digest with that of the source.
 pub(crate) async fn fetch_whole(telegram: &Telegram, file: &File) {
     let media = find(telegram, file.id as i32).await;
     assert_eq!(media.size, file.size);
@@ -160,11 +160,11 @@ pub(crate) async fn fetch_whole(telegram: &Telegram, file: &File) {
     );
 }
 
-/// Asserts that no rule of the server's was broken.
+/// Asserts that the client has broken no rule of the server.
 #[track_caller]
 pub(crate) fn assert_no_violations(cluster: &Cluster) {
     let violations = cluster.counters().violations;
-    assert!(violations.is_empty(), "rules were broken: {violations:#?}");
+    assert!(violations.is_empty(), "broken rules: {violations:#?}");
 }
 
 /// Milliseconds.

@@ -1,4 +1,4 @@
-//! Whatever goes wrong on the way, the bytes are the same in the end.
+//! Faults of connections and data centres: the downloaded bytes are right nevertheless.
 
 use crate::client::{Setup, assert_no_violations, digest, direct, fetch_whole, find, logged_in, world};
 use mtproto_test_dc::world::File;
@@ -6,7 +6,7 @@ use mtproto_test_dc::{Cluster, Corruption, Faults};
 
 const MIB: u64 = 1 << 20;
 
-/// Fetches a file with these faults, over one connection and over three.
+/// Downloads a file with these faults, over one connection and over three.
 fn survives(change: impl Fn(&mut Faults)) {
     for connections in [1, 3] {
         let file = File::document(1, 4, 6 * MIB + 777);
@@ -131,7 +131,7 @@ fn connections_that_all_go_between_two_files() {
         let cluster = Cluster::start(world([file.clone()]));
         let setup = Setup::new(&cluster, direct(&cluster), connections);
         logged_in(setup, async |telegram| {
-            // So slow that every connection is needed, and goes at once with all the others.
+            // So slow that all connections open, and are lost together.
             cluster.faults(|faults| faults.rate = Some(2_000_000));
             for _ in 0..4 {
                 fetch_whole(&telegram, &file).await;

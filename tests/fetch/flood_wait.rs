@@ -56,7 +56,7 @@ fn another_data_centre_goes_on_during_a_wait() {
     logged_in(Setup::new(&cluster, direct(&cluster), 2), async |telegram| {
         fetch_whole(&telegram, &there).await;
         let media = find(&telegram, 1).await;
-        // Longer than anybody here has patience: it must not be waited for.
+        // Longer than the test may take: the client must not wait.
         cluster.faults(|faults| faults.floods.push(Flood::new(4, 0, 50)));
         let executor = smol::LocalExecutor::new();
         let waiting = executor.spawn(digest(&telegram, &media, 0..here.size));

@@ -1,5 +1,5 @@
-//! The fuzz targets, without a fuzzer: their seeds are accepted, so that a fuzzer truly gets in, and thousands of changed ones do
-//! no harm.
+//! The fuzz targets without a fuzzer: their seeds are accepted, so that a fuzzer passes the first checks, and thousands of mutated
+//! seeds cause no panic.
 
 use mtrelay_test_support::rng::{Rng, base_seed};
 use std::fs;
@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 #[path = "../fuzz/fetch_bodies.rs"]
 mod bodies;
 
-/// A target with fewer seeds than this was half checked out.
+/// Fewer seeds than this mean an incomplete checkout.
 const LEAST: usize = 3;
-/// How many changed ones of each target: an exchange costs two powers of 2048 bits, and is opened with a third.
+/// Mutated seeds per target. An exchange costs three modular powers of 2048 bits.
 const CHANGED: [(&str, usize); 2] = [("fetch_session", 1500), ("fetch_exchange", 90)];
 
 fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -51,7 +51,7 @@ fn changed_seeds_do_no_harm() {
     }
 }
 
-/// A few bytes flipped, cut out or said twice.
+/// Flips, removes or repeats a few bytes.
 fn changed(seed: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     let mut draw = |end: usize| rng.below(end.max(1) as u64) as usize;

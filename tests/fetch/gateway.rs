@@ -1,4 +1,4 @@
-//! The HTTP gateway with players: how soon the first byte comes, and what the gateway holds while they pause and after they left.
+//! The HTTP gateway with players: time to the first byte, and memory while they pause and after they have left.
 
 use crate::client::{CHANNEL, assert_no_violations, ms, world};
 use crate::memory::anonymous_kib_of;
@@ -12,10 +12,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
-/// What the gateway may take beside what it has without a player: the window and a little.
+/// Memory that the gateway may take in addition for a player: the window and a little.
 const MAX_GROWTH_KIB: u64 = (2 + 4) * 1024;
 
-/// A player that has asked for a medium and read its first byte.
+/// A player that has requested a medium and read its first byte.
 struct Player {
     stream: TcpStream,
     /// Bytes of the body that were read.
@@ -44,7 +44,7 @@ impl Player {
         player
     }
 
-    /// Reads until it has so many bytes of the body.
+    /// Reads up to this many bytes of the body.
     fn play(&mut self, until: u64) {
         let mut bytes = vec![0; 1 << 16];
         while self.got < until {
@@ -60,7 +60,7 @@ fn kib(gateway: &Running) -> u64 {
     anonymous_kib_of(&gateway.0.id().to_string())
 }
 
-/// Waits until the data centres have had nothing to do for a second. Returns how many bytes they have sent.
+/// Waits until the data centres have been idle for a second. Returns the bytes that they have sent.
 fn wait_still(cluster: &Cluster) -> u64 {
     let (mut seen, mut since) = (cluster.counters().file_bytes, Instant::now());
     poll("a second without a byte from the data centres", || {
@@ -74,7 +74,7 @@ fn wait_still(cluster: &Cluster) -> u64 {
 
 #[test]
 fn the_first_byte_comes_after_three_round_trips_at_most() {
-    // Time enough between two counts that a busy machine does not take one for the next.
+    // Long enough between two counts for a busy machine.
     let round_trip = ms(400);
     let mut world = world((1..=8).map(|id| File::document(id, 4, 4 * MIB)));
     for number in 0..3 {
@@ -86,7 +86,7 @@ fn the_first_byte_comes_after_three_round_trips_at_most() {
     let fixture = ProgramFixture::new(&cluster, "");
     fixture.log_in();
     let (_gateway, address) = serve(&fixture);
-    // Warm: it has a session with the file's data centre.
+    // Warm-up: opens a session with the file's data centre.
     ask(&address, &format!("/t.me/{CHANNEL}/1"), "Range: bytes=0-4095\r\n");
     cluster.faults(|faults| faults.latency = round_trip);
     let trips = |target: String| {
@@ -94,7 +94,7 @@ fn the_first_byte_comes_after_three_round_trips_at_most() {
         drop(Player::start(&address, &target));
         begun.elapsed().as_secs_f64() / round_trip.as_secs_f64()
     };
-    // Each three times: once is enough, as a machine may be busy; never can it be quicker than that.
+    // Three attempts each, of which the best counts: a busy machine delays, but never speeds up.
     let known = [1, 1, 1].map(|message| trips(format!("/t.me/{CHANNEL}/{message}")));
     let other_message = [2, 3, 4].map(|message| trips(format!("/t.me/{CHANNEL}/{message}")));
     let other_chat = [0, 1, 2].map(|number| trips(format!("/t.me/others{number}/1")));
@@ -110,7 +110,7 @@ fn the_first_byte_comes_after_three_round_trips_at_most() {
     assert_no_violations(&cluster);
 }
 
-/// A player reads some and then nothing for so long; then it goes on.
+/// A player that reads, pauses for this long, and reads on.
 fn pause(length: Duration) {
     let size = 64 * MIB;
     let cluster = Cluster::start(world([File::document(1, 4, size), File::document(2, 4, MIB)]));
@@ -163,7 +163,7 @@ fn a_hundred_downloads_leave_nothing_behind_in_the_gateway() {
         }
         kib(&gateway)
     };
-    // The allocator may take a large piece once; what leaks grows every time.
+    // The allocator may take a large piece once; a leak grows with every download.
     let first = download(20);
     let second = download(100);
     let last = if second <= first + 1024 {

@@ -1,4 +1,4 @@
-//! Hostile servers: a key exchange that is wrong anywhere ends the login within five seconds, without a panic.
+//! Hostile servers: any wrong key exchange ends the login within five seconds, without a panic.
 
 use crate::client::{Setup, TOKEN, direct, run};
 use mtproto_test_dc::{Cluster, Hostile, World};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// How long it takes until the login fails.
+/// The time until the login fails.
 fn fails_after(setup: Setup, what: &str) -> Duration {
     let dir = TempDir::new();
     run(setup, &dir.path().join("account"), async |telegram| {
@@ -24,7 +24,7 @@ fn fails_after(setup: Setup, what: &str) -> Duration {
 
 #[test]
 fn hostile_key_exchanges_end_within_five_seconds() {
-    // Several at once: most of the time is the patience with those who say nothing.
+    // In parallel: most of the time is spent on the timeouts of silent servers.
     thread::scope(|scope| {
         for some in Hostile::ALL.chunks(8) {
             scope.spawn(move || some.iter().for_each(|hostile| ends_in_time(*hostile)));
@@ -47,7 +47,7 @@ fn ends_in_time(hostile: Hostile) {
     assert_eq!(cluster.counters().keys, 0, "{hostile:?}: no key comes of it");
 }
 
-/// What is sent by a server that does not speak MTProto.
+/// The bytes of a server that does not speak MTProto.
 #[derive(Clone, Copy, Debug)]
 enum Noise {
     Nothing,
@@ -87,7 +87,7 @@ fn servers_that_speak_something_else_end_within_five_seconds() {
 
 fn babble(mut socket: std::net::TcpStream, noise: Noise) {
     let mut heard = [0; 64];
-    // The other side may go at any time; that ends this.
+    // Ends when the client closes the connection.
     let _ = socket.read(&mut heard);
     let says: &[u8] = match noise {
         Noise::Nothing => {

@@ -1,4 +1,4 @@
-//! Logging in and out, and what is kept between two runs.
+//! Login and logout, and the account file between two runs.
 
 use crate::client::{Setup, TOKEN, assert_no_violations, direct, fetch_whole, find, run, world};
 use mtfetch::account::Login;

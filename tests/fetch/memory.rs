@@ -1,4 +1,4 @@
-//! How much memory it takes while a player pauses, and after many downloads. The client is a process of its own here.
+//! Memory while a player pauses, and after many downloads. The client is a process of its own here.
 
 use crate::client::{Setup, digest, find, logged_in, ms, run, world};
 use mtfetch::route::Route;
@@ -12,10 +12,10 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 const MIB: u64 = 1 << 20;
-/// What the child is told: the addresses of the data centres 1 to 5, one after another.
+/// The environment variable with the addresses of data centres 1 to 5.
 const ADDRESSES: &str = "MTFETCH_TEST_DCS";
 
-/// What a process has in memory of its own. Pages of the program itself come and go as the machine likes.
+/// Anonymous memory of a process. Its file pages are not counted: the kernel drops them as it likes.
 pub(crate) fn anonymous_kib_of(process: &str) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).expect("Linux has it");
     let line = rollup.lines().find(|line| line.starts_with("Anonymous:"));
@@ -27,7 +27,7 @@ fn anonymous_kib() -> u64 {
     anonymous_kib_of("self")
 }
 
-/// Runs the ignored test of that name in a process of its own.
+/// Runs the ignored test of this name in a process of its own.
 fn in_child(cluster: &Cluster, name: &str) {
     let addresses: Vec<String> = cluster.addrs().values().map(ToString::to_string).collect();
     let output = Command::new(std::env::current_exe().expect("this is a program"))
@@ -41,7 +41,7 @@ fn in_child(cluster: &Cluster, name: &str) {
     assert!(said.contains("1 passed"), "it was run: {said}");
 }
 
-/// In the child: a client of the data centres that the parent has, or `None` when there is no parent.
+/// In the child process: a client of the parent's data centres. `None` without a parent.
 fn child_setup() -> Option<Setup> {
     let addresses = std::env::var(ADDRESSES).ok()?;
     let mut table = Table::built_in();
@@ -49,7 +49,7 @@ fn child_setup() -> Option<Setup> {
         let address: SocketAddr = address.parse().ok()?;
         table.set(DcId::new(dc)?, vec![address]);
     }
-    // The key and the application are those of every cluster.
+    // Key and application are the same in every cluster.
     let any = Cluster::start(mtproto_test_dc::World::new());
     Some(Setup::new(&any, Route::Direct(table), 4))
 }
@@ -108,7 +108,7 @@ fn child_that_downloads() {
             }
             anonymous_kib()
         };
-        // The allocator may take a large piece once; what leaks grows every time.
+        // The allocator may take a large piece once; a leak grows with every download.
         let first = download(20).await;
         let second = download(100).await;
         let last = if second <= first + 1024 {

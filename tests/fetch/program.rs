@@ -1,4 +1,4 @@
-//! The program itself: its command line, its files, its answers over HTTP, and the codes it exits with.
+//! The program: command line, files, HTTP responses, exit codes.
 
 use crate::program_fixture::{ProgramFixture, Running, ask, serve};
 use mtproto_test_dc::world::File;
@@ -30,7 +30,7 @@ fn a_bot_logs_in_fetches_and_logs_out() {
     fixture.assert_is("film.bin", &file(&cluster, 501));
     fixture.run(&["get", "-q", "t.me/media/5", "-o", "empty"], 0);
     fixture.assert_is("empty", &file(&cluster, 505));
-    // An album, by its numbers.
+    // The media of an album, by number.
     fixture.run(&["get", "t.me/media/10", "-o", "album"], 0);
     for (name, id) in [("album", 503), ("album-2", 504), ("album-3", 506)] {
         fixture.assert_is(name, &file(&cluster, id));
@@ -92,7 +92,7 @@ fn an_interrupted_download_is_resumed() {
     let cluster = Cluster::start(World::sample());
     let fixture = ProgramFixture::new(&cluster, "");
     fixture.log_in();
-    // Slow enough to be caught in the middle: all of it would take more than half a minute.
+    // Slow enough to be interrupted: the whole file would take more than half a minute.
     cluster.faults(|faults| faults.rate = Some(256 << 10));
     let mut first = Running(
         fixture
@@ -107,7 +107,7 @@ fn an_interrupted_download_is_resumed() {
     });
     first.stop(Signal::INT, 130);
     assert!(!fixture.path("film").exists());
-    // Somebody has been at it.
+    // Another program has changed the file.
     let mut bytes = fs::read(&part).expect("it is left");
     bytes[(1 << 20) + 77] ^= 1;
     fs::write(&part, bytes).expect("it can be changed");

@@ -1,4 +1,4 @@
-//! The program as a process of its own: its folder, its command line, its gateway.
+//! The program as a process: its folder, its command line, its gateway.
 
 use mtproto_test_dc::Cluster;
 use mtproto_test_dc::world::File;
@@ -119,12 +119,12 @@ pub(crate) fn serve(fixture: &ProgramFixture) -> (Running, String) {
             )
         })
         .expect("it says where it listens");
-    // Whatever else it says must not stop it.
+    // Further output is read, so that a full pipe does not block the program.
     std::thread::spawn(move || lines.for_each(drop));
     (gateway, address)
 }
 
-/// The status line with the headers, and the body, of an answer that ends its connection.
+/// The head and the body of a response that ends its connection.
 pub(crate) fn ask(address: &str, target: &str, headers: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(patience())).expect("it is a time");

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 const MIB: u64 = 1 << 20;
 const RATE: u32 = 2_000_000;
 
-/// A measured speed.
+/// A measured rate.
 struct Speed {
-    /// Bytes a second.
+    /// Bytes per second.
     rate: f64,
-    /// Which part of the time the client or the data centre waited for a processor.
+    /// The share of the time in which the client or the data centre waited for a processor.
     starved: f64,
 }
 
-/// The speed of so many connections, each of which has 60 ms and 2 MB/s.
+/// The rate over this many connections of 60 ms and 2 MB/s each.
 fn speed(connections: usize, size: u64) -> Speed {
     let file = File::document(1, 4, size);
     let cluster = Cluster::start(world([file.clone()]));
@@ -77,7 +77,7 @@ fn first_byte_comes_after_three_round_trips_at_most() {
     let file = File::document(1, 4, 4 * MIB);
     let cluster = Cluster::start(world([file.clone()]));
     logged_in(Setup::new(&cluster, direct(&cluster), 2), async |telegram| {
-        // Warm: there is a session with the file's data centre.
+        // Warm-up: opens a session with the file's data centre.
         let media = find(&telegram, 1).await;
         digest(&telegram, &media, 0..4096).await.expect("it comes");
         cluster.faults(|faults| faults.latency = round_trip);
@@ -113,7 +113,7 @@ fn load_moves_off_a_slow_connection() {
         let begun = Instant::now();
         let fetched = digest(&telegram, &media, 0..file.size).await;
         assert_eq!(fetched, Ok((file.size, file.sha256())));
-        // A quarter of it over the slow one would take more than a minute.
+        // A quarter of the file over the slow connection would take more than a minute.
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(30), "{took:?}");
     });
@@ -132,7 +132,7 @@ fn a_reader_that_pauses_stops_the_requests() {
             .await
             .expect("it comes")
             .expect("there is something");
-        // Until nothing has come for a second.
+        // Until no byte has arrived for a second.
         let (mut seen, mut since) = (0, Instant::now());
         while since.elapsed() < Duration::from_secs(1) {
             mtrelay_core::reactor::Timer::after(ms(20)).await;
@@ -142,7 +142,7 @@ fn a_reader_that_pauses_stops_the_requests() {
             }
         }
         assert!(seen <= 5 * MIB, "{seen} bytes for a reader who took one piece");
-        // And it goes on where it stopped.
+        // Then it continues at the same offset.
         let mut rest = 0;
         while let Some(bytes) = reader.next().await.expect("it comes") {
             rest += bytes.len() as u64;

@@ -6,7 +6,7 @@ const NOW: u32 = 1_700_000_000;
 const SERVER_NONCE: [u8; 16] = [0x51; 16];
 const A: [u8; 256] = [0x0a; 256];
 
-/// The other side, which can be told to be wrong.
+/// A server with an optional fault.
 struct Server {
     fault: &'static str,
     new_nonce: [u8; 32],
@@ -14,7 +14,7 @@ struct Server {
     key: Option<AuthKey>,
 }
 
-/// Whatever is sealed for it can be read: its exponent is 1.
+/// A key with exponent 1: data encrypted for it is readable.
 fn open_key() -> PublicKey {
     PublicKey::with_parts((BigUint::from(1_u8) << 2048_u32) - BigUint::from(1_u8), 1)
 }
@@ -211,7 +211,7 @@ impl Server {
         answer.to_bytes()
     }
 
-    /// What RSA_PAD hides, with the exponent 1.
+    /// Reverses RSA_PAD, for exponent 1.
     fn open(&self, sealed: &[u8]) -> types::PQInnerDataDc {
         let (key, body) = sealed.split_first_chunk::<32>().unwrap();
         let mut body = body.to_vec();
@@ -229,7 +229,7 @@ impl Server {
     }
 }
 
-/// The whole exchange against a server with this fault; also its last message to us.
+/// A whole exchange with a server of this fault. Returns the result and the server.
 fn run(fault: &'static str) -> (Result<Box<NewAuthKey>, KeyExchangeError>, Server) {
     let mut server = Server::new(fault);
     let mut random = counting();
@@ -329,11 +329,11 @@ fn every_answer_cut_short_or_made_longer_is_malformed() {
         let fails = |message: &[u8]| {
             let (mut exchange, mut random) = reach();
             let first = exchange.handle_message(message, &[open_key()], NOW, &mut random);
-            // What failed once is over.
+            // A failed exchange stays failed.
             let again = exchange.handle_message(message, &[open_key()], NOW, &mut random);
             first.is_err() && (again == Err(KeyExchangeError::Malformed) || again == first)
         };
-        // The second answer costs a power of 2048 bits each time it gets so far; a few lengths will do.
+        // The second answer costs a modular power of 2048 bits per accepted length: only a few lengths are tried.
         for len in (0..whole.len()).step_by(if at == 0 { 1 } else { 37 }) {
             assert!(fails(&whole[..len]), "{at}: {len} bytes");
             let mut short = whole[..len].to_vec();
@@ -346,7 +346,7 @@ fn every_answer_cut_short_or_made_longer_is_malformed() {
         long.extend([0; 4]);
         long[16..20].copy_from_slice(&(whole.len() as u32 - 16).to_le_bytes());
         assert!(fails(&long), "{at}: longer");
-        // A transport's padding is no part of it.
+        // Padding of the transport is ignored.
         let (mut exchange, mut random) = reach();
         let mut padded = whole.clone();
         padded.extend([9; 15]);

@@ -42,7 +42,7 @@ pub(super) fn fetch_code(error: &FetchError) -> u8 {
     }
 }
 
-/// Prints text on stdout. A closed pipe is no failure.
+/// Prints text on stdout. A closed pipe is not a failure.
 pub(super) fn print(text: &str) -> u8 {
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

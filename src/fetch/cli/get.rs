@@ -76,7 +76,7 @@ impl Meter {
         let columns = if columns == 0 { 80 } else { columns };
         if let Some(progress) = &self.progress {
             let line = progress.line(columns.into(), clock::now());
-            // If stderr is closed, resumed_at is no display.
+            // If stderr is closed, the display is lost.
             let _ = write!(io::stderr(), "\r{line}\x1b[K");
             self.shown = true;
         }

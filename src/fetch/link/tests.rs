@@ -153,6 +153,17 @@ fn what_is_no_link_of_a_message_is_said() {
         ("https://t.me/addstickers/Animals", no("a set of stickers")),
         ("https://t.me/proxy?server=a&port=1&secret=00", no("a proxy")),
         ("https://t.me/durov/s/5", no("a story or a gift")),
+    ];
+    for (text, error) in cases {
+        assert_eq!(read(text), Err(error), "{text:?}");
+    }
+}
+
+#[test]
+fn invalid_numbers_names_and_commands_are_said() {
+    let no = LinkError::NoMessage;
+    let bad = |what, text: &str| LinkError::BadNumber(what, text.into());
+    let cases = [
         ("https://t.me/durov/0", bad("message", "0")),
         ("https://t.me/durov/-5", bad("message", "-5")),
         ("https://t.me/durov/+5", bad("message", "+5")),

@@ -1,4 +1,4 @@
-//! Files as they are found after whatever happened to them.
+//! Files after complete, interrupted and failed downloads.
 
 use super::*;
 use crate::memory_source::{self, Memory};
@@ -64,7 +64,7 @@ fn get(memory: &Memory, media: &Media, target: &Target) -> (Seen, Result<(), Sav
     (seen, result)
 }
 
-/// A download that breaks off at this place.
+/// A download that fails at this offset.
 fn broken_at(folder: &Folder, media: &Media, at: u64) {
     let memory = Memory::with([media.clone()]);
     *memory.fault.borrow_mut() = Some((at, FetchError::Connection("gone".into())));
@@ -76,7 +76,7 @@ fn broken_at(folder: &Folder, media: &Media, at: u64) {
     assert_eq!(folder.names(), ["film.mp4.part", "film.mp4.part.sums"]);
 }
 
-/// Goes on, and answers how much was believed.
+/// Resumes the download. Returns the bytes that were kept.
 fn goes_on(folder: &Folder, media: &Media) -> u64 {
     let memory = Memory::with([media.clone()]);
     let (seen, result) = get(&memory, media, &Target::File(folder.file()));
@@ -94,7 +94,7 @@ fn a_file_takes_its_place_when_it_is_whole() {
     for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, SIZE] {
         let folder = Folder::new("whole");
         assert_eq!(goes_on(&folder, &memory_source::media(5, size)), 0);
-        // Asked for again it is replaced.
+        // A second download replaces the file.
         assert_eq!(goes_on(&folder, &memory_source::media(6, size)), 0);
     }
 }
@@ -135,7 +135,7 @@ fn what_is_there_is_compared_with_its_sums() {
     let part = |at| changed("flip", &|part: &Path, _: &Path| edit(part, &flip(at)));
     assert_eq!(part(0), 0);
     assert_eq!(part(3 * BLOCK + 77), 3 * BLOCK);
-    // Behind the last sum nothing is believed anyway.
+    // Bytes behind the last checksum are never kept.
     assert_eq!(part(5 * BLOCK), 5 * BLOCK);
     assert_eq!(
         changed("cut", &|part, _| edit(part, &|bytes| bytes.truncate(1_500_000))),

@@ -20,7 +20,7 @@ fn key_and_iv(msg_key: &[u8], x: usize) -> ([u8; 32], [u8; 32]) {
     (key, join([&b[..8], &a[8..24], &b[24..]]))
 }
 
-/// A packet of the server around these bytes, which are whole blocks.
+/// A packet of the server with these bytes, a multiple of 16.
 fn encrypt(plain: &[u8]) -> Vec<u8> {
     let mut body = plain.to_vec();
     let msg_key = Sha256::digest([&KEY[96..128], plain].concat())[8..24].to_vec();
@@ -30,7 +30,7 @@ fn encrypt(plain: &[u8]) -> Vec<u8> {
     [key_id, msg_key, body].concat()
 }
 
-/// What a client's packet says: salt, session, number, sequence, body.
+/// The fields of a client's packet: salt, session, message id, sequence number, body.
 fn decrypt(packet: &[u8]) -> (i64, i64, i64, i32, Vec<u8>) {
     let mut body = packet[24..].to_vec();
     let (key, iv) = key_and_iv(&packet[8..24], 0);
@@ -98,7 +98,7 @@ impl Pair {
         }
     }
 
-    /// Sends a request; its number.
+    /// Sends a request. Returns its message id.
     fn push(&mut self, token: u32) -> i64 {
         let packet = self.session.push(token, vec![token as u8; 8], self.now);
         decrypt(&packet).2
@@ -108,7 +108,7 @@ impl Pair {
         self.session.handle_packet(packet, self.now)
     }
 
-    /// The server says this.
+    /// The server sends this.
     fn say(&mut self, body: &[u8]) -> Result<Vec<Event>, SessionError> {
         self.next += 1;
         self.handle(encrypt(&plain(SALT, ID, number(0, self.next), body)))
@@ -158,7 +158,7 @@ fn answers_find_their_request_however_they_are_wrapped() {
         pair.answers(&both),
         [(2, b"cccc".to_vec()), (3, b"dddd".to_vec())]
     );
-    // Nobody asks twice, nobody has asked for this.
+    // A second answer, and one without a request.
     assert_eq!(pair.answers(&result(c, b"cccc")), []);
     assert_eq!(pair.answers(&result(5, b"cccc")), []);
     let acks = decrypt(&pair.session.poll_service(pair.now).unwrap());
@@ -214,7 +214,7 @@ fn a_bad_salt_sends_the_request_again() {
     assert_eq!(pair.session.salts().parts().0, 500);
     assert_eq!(pair.answers(&result(again, b"done")), [(3, b"done".to_vec())]);
     assert!(pair.session.poll_again(pair.now).is_none());
-    // A server that never has enough.
+    // A server that rejects every sending.
     let mut last = pair.push(6);
     for round in 0..MAX_SENDINGS {
         let salt = 600 + i64::from(round);
@@ -260,7 +260,7 @@ fn what_nobody_waits_for_is_not_sent_again() {
 fn a_wrong_clock_is_set_by_the_server() {
     let mut pair = Pair::new();
     let a = pair.push(3);
-    // Two years later than we believe.
+    // The server's clock is two years ahead of the estimate.
     let ahead = 63_072_000;
     let bad = types::BadMsgNotification {
         bad_msg_id: a,
@@ -278,7 +278,7 @@ fn a_wrong_clock_is_set_by_the_server() {
     assert_eq!(again >> 32, i64::from(UNIX) + ahead);
     pair.now += Duration::from_secs(100);
     assert_eq!(pair.push(5) >> 32, i64::from(UNIX) + ahead + 100);
-    // From then on only messages of that time are taken.
+    // From then on only messages of that time are accepted.
     let said =
         |pair: &mut Pair, at| pair.handle(encrypt(&plain(SALT, ID, number(at, 3), &result(1, b"xxxx"))));
     assert!(said(&mut pair, ahead + 100 + MAX_FUTURE_SECS).is_ok());

@@ -23,8 +23,11 @@ fn a_client_that_leaves_frees_its_work() {
         leaving.take();
         until("the reader is gone", || memory.open.get() == 0).await;
         let given = memory.given.get();
-        assert!(given < 64 << 20, "{given} bytes went to nobody");
-        // While nothing comes, too.
+        assert!(
+            given < 64 << 20,
+            "{given} bytes were read for a client that had left"
+        );
+        // The same while the source is silent.
         let silence = FetchError::Connection(Memory::SILENCE.into());
         *memory.fault.borrow_mut() = Some((0, silence));
         let mut waiting = client(move || {
@@ -50,7 +53,7 @@ fn a_slow_reader_stops_the_fetching() {
             client
         })
         .await;
-        // It stands still when nothing more goes for a while: what the kernel holds of the two ends is all there is.
+        // The transfer stops once the kernel's buffers of both ends are full.
         let mut before = u64::MAX;
         while before != memory.given.get() {
             before = memory.given.get();
@@ -101,7 +104,7 @@ fn connections_beyond_the_limit_wait_and_idle_ones_make_room() {
     let narrow = Settings {
         connections: 2,
         timeouts: Timeouts {
-            // Longer than a client on a busy machine takes from connecting to asking.
+            // Longer than a busy machine takes from a client's connect to its request.
             idle: Duration::from_secs(3),
             ..settings().timeouts
         },

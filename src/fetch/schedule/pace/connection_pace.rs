@@ -139,7 +139,7 @@ impl ConnectionPace {
         self.last_permit = Some(now);
     }
 
-    /// The request sent at `since` was answered. `latency` of the duration is no transfer time, however fast the connection.
+    /// The request sent at `since` was answered. `latency` of its duration is not transfer time, however fast the connection.
     /// Returns whether the answer was in time.
     pub(super) fn end(&mut self, bytes: usize, since: Instant, latency: Duration, now: Instant) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);

@@ -21,7 +21,7 @@ fn take(pace: &mut Pace, now: Instant) -> Vec<Permit> {
     std::iter::from_fn(next).collect()
 }
 
-/// Asks as often as it may, and gives all the answers after that time. Returns how many there were.
+/// Takes all permits and answers them after `took`. Returns their number.
 fn round(pace: &mut Pace, now: &mut Instant, took: Duration) -> usize {
     let permits = take(pace, *now);
     *now += took;
@@ -32,7 +32,7 @@ fn round(pace: &mut Pace, now: &mut Instant, took: Duration) -> usize {
 }
 
 #[test]
-fn what_is_allowed_grows_with_answers() {
+fn the_limit_grows_with_answers() {
     let (mut pace, mut now) = (open(2), start());
     assert_eq!(take(&mut pace, now).len(), 4);
     let mut pace = open(2);
@@ -45,7 +45,7 @@ fn what_is_allowed_grows_with_answers() {
 }
 
 #[test]
-fn slow_answers_shrink_it() {
+fn slow_answers_lower_the_limit() {
     let (mut pace, mut now) = (open(1), start());
     for _ in 0..50 {
         round(&mut pace, &mut now, 200 * MS);
@@ -56,7 +56,7 @@ fn slow_answers_shrink_it() {
 }
 
 #[test]
-fn a_wait_holds_for_all_connections_and_halves_what_is_allowed_once() {
+fn a_wait_holds_for_all_connections_and_halves_the_limit_once() {
     let (mut pace, mut now) = (open(4), start());
     let permits = take(&mut pace, now);
     assert_eq!(permits.len(), 8);
@@ -69,7 +69,7 @@ fn a_wait_holds_for_all_connections_and_halves_what_is_allowed_once() {
     assert_eq!(pace.poll_permit(until - MS), Grant::Wait(Some(until)));
     now = until;
     assert_eq!(take(&mut pace, now).len(), 4);
-    // Down to one, and never to none.
+    // Down to one, never to zero.
     for _ in 0..10 {
         pace.handle_wait(Duration::from_secs(1), Duration::ZERO, now);
         now += Duration::from_secs(1);
@@ -82,7 +82,7 @@ fn a_wait_holds_for_all_connections_and_halves_what_is_allowed_once() {
 #[test]
 fn after_a_slow_answer_growth_is_careful() {
     let (mut pace, mut now) = (open(1), start());
-    // Every answer makes one more, until one is slow; then as many as are allowed make one.
+    // Every answer raises the limit by one, until one is slow; then a whole round raises it by one.
     let counts: Vec<usize> = [100, 100, 5000, 100, 100, 100, 100]
         .iter()
         .map(|took| round(&mut pace, &mut now, *took * MS))
@@ -93,7 +93,7 @@ fn after_a_slow_answer_growth_is_careful() {
     assert!(grown, "{counts:?}");
 }
 
-/// Answers of one line after another, each in its time, for a while.
+/// Answers requests of both connections, each after its time.
 fn work(pace: &mut Pace, now: &mut Instant, took: [Duration; 2], rounds: usize) -> [usize; 2] {
     let mut in_flight: Vec<(Instant, Permit)> = Vec::new();
     let mut free = [*now; 2];
@@ -105,7 +105,7 @@ fn work(pace: &mut Pace, now: &mut Instant, took: [Duration; 2], rounds: usize) 
             in_flight.push((free[permit.slot], permit));
         }
         in_flight.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let (at, permit) = in_flight.pop().expect("something is under way");
+        let (at, permit) = in_flight.pop().expect("a request is in flight");
         *now = at;
         pace.handle_answer(&permit, 1 << 18, at);
     }
@@ -116,12 +116,12 @@ fn work(pace: &mut Pace, now: &mut Instant, took: [Duration; 2], rounds: usize) 
 }
 
 #[test]
-fn load_moves_off_a_slow_line_and_comes_back_to_try() {
+fn load_moves_off_a_slow_connection_and_comes_back_to_try() {
     let (mut pace, mut now) = (open(2), start());
     work(&mut pace, &mut now, [100 * MS, 3000 * MS], 60);
     let counts = work(&mut pace, &mut now, [100 * MS, 3000 * MS], 60);
     assert!(counts[1] <= 1, "{counts:?}");
-    // It gets one to show whether it has recovered, and more if it has.
+    // A trial request shows whether it has recovered.
     now += TRIAL_INTERVAL;
     assert!(take(&mut pace, now).iter().any(|permit| permit.slot == 1));
     let mut pace = open(2);
@@ -133,7 +133,7 @@ fn load_moves_off_a_slow_line_and_comes_back_to_try() {
 }
 
 #[test]
-fn lines_share_by_their_speed() {
+fn connections_share_by_their_speed() {
     let (mut pace, mut now) = (open(2), start());
     work(&mut pace, &mut now, [100 * MS; 2], 60);
     let counts = work(&mut pace, &mut now, [100 * MS; 2], 60);
@@ -143,7 +143,7 @@ fn lines_share_by_their_speed() {
 }
 
 #[test]
-fn answers_that_arrive_together_do_not_make_a_line_look_fast() {
+fn answers_that_arrive_together_do_not_make_a_connection_look_fast() {
     let (begun, latency) = (start(), 50 * MS);
     let rate = |together: u32| {
         let mut line = ConnectionPace::new();
@@ -167,7 +167,7 @@ fn answers_that_arrive_together_do_not_make_a_line_look_fast() {
 }
 
 #[test]
-fn a_line_that_falls_silent_gets_nothing_more() {
+fn a_connection_that_falls_silent_gets_no_requests() {
     let (mut pace, mut now) = (open(2), start());
     work(&mut pace, &mut now, [100 * MS; 2], 60);
     let stuck: Vec<Permit> = take(&mut pace, now);
@@ -182,7 +182,7 @@ fn a_line_that_falls_silent_gets_nothing_more() {
 }
 
 #[test]
-fn what_is_late_is_told_by_the_best_line() {
+fn lateness_is_measured_against_the_best_connection() {
     let (mut pace, mut now) = (open(2), start());
     assert_eq!(pace.hedge_at(0, now, 1 << 18), Some(now + Duration::from_secs(2)));
     work(&mut pace, &mut now, [100 * MS; 2], 60);
@@ -192,18 +192,18 @@ fn what_is_late_is_told_by_the_best_line() {
     let late = |pace: &Pace| pace.hedge_at(0, sent, 1 << 18).expect("a time") - sent;
     let soon = late(&pace);
     assert!(soon > 300 * MS && soon < 600 * MS, "{soon:?}");
-    // An answer on the same line shows that it is at work.
+    // An answer on the same connection shows that it is alive.
     let first = permits.iter().find(|permit| permit.slot == 0).expect("one");
     now += 100 * MS;
     pace.handle_answer(first, 1 << 18, now);
     assert!(late(&pace) > soon);
-    // Alone, nobody would be quicker.
+    // A single connection is not hedged before the timeout.
     pace.handle_closed(1);
     assert_eq!(late(&pace), pace.answer_timeout(0));
 }
 
 #[test]
-fn the_next_line_is_wanted_as_soon_as_the_open_ones_have_two_requests() {
+fn the_next_connection_is_wanted_as_soon_as_the_open_ones_have_two_requests() {
     let (mut pace, mut now) = (Pace::new(2), start());
     assert!(pace.wants_connection());
     pace.handle_opened(0);
@@ -220,7 +220,7 @@ fn the_next_line_is_wanted_as_soon_as_the_open_ones_have_two_requests() {
 }
 
 #[test]
-fn permits_of_a_lost_connection_mean_nothing() {
+fn permits_of_a_lost_connection_are_ignored() {
     let (mut pace, now) = (open(2), start());
     let permits = take(&mut pace, now);
     pace.handle_closed(0);

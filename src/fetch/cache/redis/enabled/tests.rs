@@ -1,4 +1,4 @@
-//! A true redis-server, and ones that are none.
+//! The client against a real redis-server, and against servers that are not Redis.
 
 use super::*;
 use crate::cache::{Cache, CacheOptions};
@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
-/// A redis-server of one test.
+/// A redis-server for one test.
 struct Running {
     server: Child,
     port: u16,
@@ -23,9 +23,9 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Nothing where there is none; in CI that is a failure.
+    /// `None` if redis-server is not installed, which is a failure in CI.
     fn start(options: &[&str]) -> Option<Running> {
-        // It takes no port 0, so one that is free now; should somebody be quicker, the next one.
+        // redis-server does not accept port 0: a free port is chosen, and another one if it is taken meanwhile.
         for _ in 0..20 {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                 .unwrap()
@@ -63,7 +63,7 @@ impl Running {
         panic!("redis-server starts on no port");
     }
 
-    /// Says something to it, past our own client.
+    /// Sends a command without the client under test.
     #[allow(clippy::disallowed_methods, reason = "another client is the outside world")]
     fn tell(&self, words: &str) -> String {
         let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
@@ -76,7 +76,7 @@ impl Running {
     }
 }
 
-/// As gateways have it, but for a machine that is busy with other tests.
+/// A cache as gateways have it, with a timeout for a busy machine.
 fn cache(url: &str, account: i64) -> Cache {
     let server: Server = url.parse().unwrap();
     Cache::new(CacheOptions {
@@ -114,7 +114,7 @@ fn gateways_share_what_they_know() {
         .find_map(|line| line.strip_prefix(':')?.parse().ok())
         .unwrap();
     assert!((1..=600).contains(&lives), "{lives}");
-    // A connection that the server closed is made anew.
+    // A connection that the server has closed is replaced.
     server.tell("CLIENT KILL TYPE normal");
     keep(&one, "t.me/news/2", &album);
     assert_eq!(find(&two, "t.me/news/2"), Some(album));
@@ -147,7 +147,7 @@ fn a_password_is_told_and_a_wrong_one_leaves_memory() {
 
 #[test]
 fn a_server_that_does_not_answer_is_left_alone() {
-    // It takes connections, as the kernel does that for it, and never says a word.
+    // The kernel accepts connections to it; it never answers.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let cache = Cache::new(CacheOptions {
         file: None,
