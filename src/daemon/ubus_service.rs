@@ -28,7 +28,7 @@ pub(super) async fn serve(daemon: Rc<Daemon>) {
     let socket = daemon.relay.active().config.ubus_socket.clone();
     loop {
         let serving = ubus::serve(socket.as_deref(), &daemon, &daemon.notifications.queue);
-        panic_guard::guarded(&daemon.relay.shared.stats, serving).await;
+        panic_guard::Guarded::new(daemon.relay.shared.stats.clone(), Box::pin(serving)).await;
         Timer::after(AFTER_PANIC).await;
     }
 }

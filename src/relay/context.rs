@@ -6,7 +6,7 @@ use crate::relay::admission::PendingHandshakes;
 use crate::relay::front_site::FrontSite;
 use crate::relay::held::Holder;
 use crate::relay::live_sessions::SessionRegistry;
-use crate::relay::panic_guard;
+use crate::relay::panic_guard::Guarded;
 use crate::relay::pipes::Pipes;
 use crate::relay::replay::ReplayWindow;
 use crate::stats::{Stats, UserStats};
@@ -125,10 +125,10 @@ impl Shared {
     /// Runs `task` to its end. A panic in it ends that task alone.
     pub fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
         let stats = self.stats.clone();
-        // Boxed before it is wrapped: an async block holds a captured future twice.
-        let task = task.boxed_local();
-        let guarded = async move { panic_guard::guarded(&stats, task).await };
-        self.executor.spawn(guarded.boxed_local()).detach();
+        // Boxed as `dyn`: the executor's task is the same type for all of them.
+        self.executor
+            .spawn(Guarded::new(stats, task.boxed_local()))
+            .detach();
     }
 
     /// Logs a DC id without addresses, the first time that it is asked for.

@@ -41,11 +41,11 @@ pub(super) enum Authentication {
 /// Authenticates a connection, and learns its client's address from a balancer in between.
 pub(super) async fn authenticate(
     accepted: Accepted,
-    context: &Context,
+    context: Rc<Context>,
     slot: HandshakeSlot,
 ) -> Authentication {
     let pending = Pending {
-        context,
+        context: &context,
         slot: &slot,
         socket: &accepted.socket,
         client: Cell::new(accepted.client),

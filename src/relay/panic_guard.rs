@@ -6,22 +6,42 @@
 use crate::stats::Stats;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Runs `task` to its end. A panic in it is counted and ends it.
-pub async fn guarded(stats: &Stats, task: impl Future<Output = ()>) {
-    let mut task = pin!(task);
-    std::future::poll_fn(|context| poll(task.as_mut(), context, stats)).await;
+/// A task that a panic in it ends, and counts. It stands alone in the executor, with its own task boxed.
+pub(crate) struct Guarded<T> {
+    stats: Rc<Stats>,
+    task: T,
 }
 
-/// Unwind safety: the task is not polled again. What it shares with other tasks are counters and lists that it changes in single steps.
-fn poll(task: Pin<&mut dyn Future<Output = ()>>, context: &mut Context<'_>, stats: &Stats) -> Poll<()> {
-    let polled = catch_unwind(AssertUnwindSafe(|| task.poll(context)));
-    polled.unwrap_or_else(|_| {
-        stats.panicked();
-        Poll::Ready(())
-    })
+impl<T: Future<Output = ()> + Unpin> Guarded<T> {
+    /// Guards `task`.
+    pub(crate) fn new(stats: Rc<Stats>, task: T) -> Guarded<T> {
+        Guarded { stats, task }
+    }
+}
+
+impl<T: Future<Output = ()> + Unpin> Future for Guarded<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let polled = poll(&mut self.task, context);
+        polled.unwrap_or_else(|_| {
+            self.stats.panicked();
+            Poll::Ready(())
+        })
+    }
+}
+
+/// Unwind safety: after a panic the task is not polled again. What it shares with other tasks are counters and lists that it changes in
+/// single steps.
+fn poll<T: Future<Output = ()> + Unpin>(
+    task: &mut T,
+    context: &mut Context<'_>,
+) -> std::thread::Result<Poll<()>> {
+    catch_unwind(AssertUnwindSafe(|| Pin::new(task).poll(context)))
 }
 
 /// Logs panics through the log facade from now on. Where panics abort, the standard library's message on stderr remains.
@@ -41,7 +61,6 @@ mod tests {
     use smol::LocalExecutor;
     use smol::future::yield_now;
     use std::cell::Cell;
-    use std::rc::Rc;
 
     #[test]
     fn panic_ends_its_session_as_error_releases_everything_and_leaves_other_sessions() {
@@ -70,7 +89,7 @@ mod tests {
                     }
                     session.end(CloseReason::ClientClosed, mtrelay_core::sys::clock::now());
                 };
-                guarded(&stats, whole).await;
+                Guarded::new(stats, Box::pin(whole)).await;
             })
         };
         let (one, other) = (Rc::default(), Rc::default());

@@ -18,15 +18,22 @@ use mtrelay_core::dc::DcId;
 use mtrelay_core::reactor::Async;
 use std::future::poll_fn;
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::rc::Rc;
 use wire::Mode;
 use wire::cipher::Stream;
 
 /// Serves one accepted connection to its end. The stages are boxed: the memory of each is freed before the next one begins, and the
 /// duplex alone lives as long as the session.
-pub async fn serve(accepted: Accepted, context: Rc<Context>, slot: HandshakeSlot) {
+pub fn serve(accepted: Accepted, context: Rc<Context>, slot: HandshakeSlot) -> impl Future<Output = ()> {
+    // Boxed outside: the arguments of an async fn keep their place in its frame, which lives as long as the session.
+    let handshake = Box::pin(authenticate(accepted, context.clone(), slot));
+    run(handshake, context)
+}
+
+async fn run(handshake: Pin<Box<impl Future<Output = Authentication>>>, context: Rc<Context>) {
     // Handshake: the user, the mode and the DC, or the front site.
-    let (accepted, handshake) = match Box::pin(authenticate(accepted, &context, slot)).await {
+    let (accepted, handshake) = match handshake.await {
         Authentication::User(accepted, handshake) => (accepted, handshake),
         Authentication::Visitor(visitor) => return Box::pin(front::show(visitor, context)).await,
         Authentication::Closed => return,
@@ -59,17 +66,13 @@ pub async fn serve(accepted: Accepted, context: Rc<Context>, slot: HandshakeSlot
 async fn relay(client: &Client, connected: Box<ConnectedSession>) -> (Option<Async<TcpStream>>, Ending) {
     let dialer = &client.context.shared.dialer;
     let ConnectedSession {
-        dc: DcConnection {
-            socket,
-            address,
-            warm,
-        },
+        dc: DcConnection { socket, warm, .. },
         request,
         attempt,
     } = *connected;
     let moved_up = |len| client.moved_up(len);
     let moved_down = |len| {
-        if client.stats.down() == 0 {
+        if let (0, Some(address)) = (client.stats.down(), client.stats.addr()) {
             dialer.answered(address);
         }
         client.moved_down(len);
@@ -77,7 +80,11 @@ async fn relay(client: &Client, connected: Box<ConnectedSession>) -> (Option<Asy
     let mut duplex = duplex(client, &socket, (request, attempt), [&moved_up, &moved_down]);
     let ending = poll_fn(|context| duplex.poll(context)).await;
     drop(duplex);
-    if ending.reason.by() == Side::Dc && client.stats.up() > 0 && client.stats.down() == 0 {
+    if ending.reason.by() == Side::Dc
+        && client.stats.up() > 0
+        && client.stats.down() == 0
+        && let Some(address) = client.stats.addr()
+    {
         // The DC took a request and ended without an answer: the next session prefers another address.
         dialer.suspect(address, warm);
     }
