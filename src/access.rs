@@ -113,7 +113,7 @@ impl Access {
 
 /// Whether `ip` is a LAN address: loopback, private (RFC 1918, unique local) or link-local.
 #[must_use]
-pub fn is_lan(ip: IpAddr) -> bool {
+pub(crate) fn is_lan(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
@@ -122,7 +122,7 @@ pub fn is_lan(ip: IpAddr) -> bool {
 
 /// The source that per-client limits count: an IPv4 address, or the /64 of an IPv6 address, of which a host may use any address.
 #[must_use]
-pub fn source(ip: IpAddr) -> IpAddr {
+pub(crate) fn source(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
         v4 => v4,

@@ -22,6 +22,6 @@ mod turns;
 mod ubus_service;
 
 pub(crate) use build::dial_options;
-pub use config_file::StartError;
-pub use instance::RunOptions;
-pub use start::run;
+pub(crate) use config_file::StartError;
+pub(crate) use instance::RunOptions;
+pub(crate) use start::run;

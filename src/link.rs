@@ -15,7 +15,7 @@ use wire::{Mode, Modes};
 
 /// The links of one user in one mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// The mode that the link's secret selects.
     pub mode: Mode,
     /// `tg://proxy?…`
@@ -26,7 +26,13 @@ pub struct Link {
 
 /// The links of a user in every allowed mode, `ee` first. An `ee` link needs a domain.
 #[must_use]
-pub fn links(user: &User, host: &str, port: u16, modes: Modes, front_domain: Option<&str>) -> Vec<Link> {
+pub(crate) fn links(
+    user: &User,
+    host: &str,
+    port: u16,
+    modes: Modes,
+    front_domain: Option<&str>,
+) -> Vec<Link> {
     let ee = front_domain.map(|domain| (Mode::Ee, Form::Ee(domain.to_owned())));
     let forms = [ee, Some((Mode::Dd, Form::Dd)), Some((Mode::Plain, Form::Plain))];
     let link = |(mode, form)| {
@@ -56,7 +62,7 @@ pub fn links(user: &User, host: &str, port: u16, modes: Modes, front_domain: Opt
 ///
 /// # Errors
 /// When the configuration names no host or no port. The relay does not guess its public address. The text says what to set.
-pub fn endpoint(config: &Config, host: Option<&str>) -> Result<(String, u16), String> {
+pub(crate) fn endpoint(config: &Config, host: Option<&str>) -> Result<(String, u16), String> {
     let own = || {
         config
             .listen
@@ -108,7 +114,7 @@ const RESET: &str = "\x1b[0m";
 /// A QR code for the terminal. Each character shows two modules, one above the other, because characters are twice as high as
 /// wide. Empty if the text is longer than a code can hold (2,953 bytes), which no link is.
 #[must_use]
-pub fn qr(text: &str) -> String {
+pub(crate) fn qr(text: &str) -> String {
     let Ok(code) = QrCode::encode_binary(text.as_bytes(), QrCodeEcc::Low) else {
         return String::new();
     };

@@ -18,7 +18,7 @@ use mtrelay_core::dc::{DcId, Table};
 use mtrelay_core::dial::DialOptions;
 use mtrelay_core::reactor;
 use mtrelay_core::sys::clock;
-pub use report::{DcReport, ProbeReport};
+pub(crate) use report::{DcReport, ProbeReport};
 use smol::future::{self, FutureExt as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ const FIRST_TEST_DC: i16 = 10_000;
 
 /// Tests the table's data centres and the `front` (host and port), all at the same time.
 #[must_use]
-pub fn run(table: &Table, options: &DialOptions, front: Option<&str>) -> ProbeReport {
+pub(crate) fn run(table: &Table, options: &DialOptions, front: Option<&str>) -> ProbeReport {
     let built_in = Table::built_in();
     let test_server = |id: DcId, addresses: &[SocketAddr]| {
         id.main().raw() >= FIRST_TEST_DC && built_in.lookup(id) == Some(addresses)
@@ -48,7 +48,7 @@ pub fn run(table: &Table, options: &DialOptions, front: Option<&str>) -> ProbeRe
 }
 
 /// Tests every address of one data centre, all at the same time.
-pub async fn dc(id: DcId, addresses: &[SocketAddr], options: &DialOptions) -> DcReport {
+pub(crate) async fn dc(id: DcId, addresses: &[SocketAddr], options: &DialOptions) -> DcReport {
     let addresses = addresses
         .iter()
         .map(|&address| test_address(id, address, options));

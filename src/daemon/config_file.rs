@@ -20,7 +20,7 @@ pub(super) struct Loaded {
 
 /// Why the daemon did not start.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The configuration is invalid: one line for each error.
     Config(Vec<String>),
     /// The system refused a call.

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 /// The options of `mtrelay run`.
 #[derive(Clone, Debug, Default)]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     /// Path of the configuration file; `None` for the default path.
     pub config: Option<PathBuf>,
     /// How often `-v` was given.

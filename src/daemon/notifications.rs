@@ -2,7 +2,7 @@
 
 use crate::ubus::{Notice, Notices};
 use mtrelay_core::dc::Table;
-use mtrelay_core::dial::health::HealthChange;
+use mtrelay_core::dial::HealthChange;
 use mtrelay_core::map::Map;
 use std::cell::RefCell;
 use std::fmt::Write as _;

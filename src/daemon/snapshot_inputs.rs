@@ -5,7 +5,7 @@ use super::instance::Daemon;
 use crate::metrics::table::AddressState;
 use crate::metrics::{Address, AddressMetric, RelayMetric, Snapshot};
 use crate::stats::SnapshotInputs;
-use mtrelay_core::dial::health::{AddressHealth, HealthState};
+use mtrelay_core::dial::{AddressHealth, HealthState};
 use mtrelay_core::sys::{clock, process};
 use std::net::SocketAddr;
 

@@ -36,7 +36,7 @@ struct Bound {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run(options: RunOptions) -> Result<(), StartError> {
+pub(crate) fn run(options: RunOptions) -> Result<(), StartError> {
     let Loaded {
         source,
         config,

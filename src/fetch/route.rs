@@ -5,7 +5,7 @@ use crate::rsa::PublicKey;
 use crate::timeout::within;
 use mtrelay_core::dc::{DcId, Table};
 use mtrelay_core::dial::Dialer;
-use mtrelay_core::dial::attempts::RetrySchedule;
+use mtrelay_core::dial::RetrySchedule;
 use mtrelay_core::reactor::Async;
 use mtrelay_core::sys::{clock, random};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -26,7 +26,7 @@ const MAX_FRAME_LEN: usize = 4096;
 
 /// The result of testing one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressReport {
+pub(crate) struct AddressReport {
     /// The address.
     pub address: SocketAddr,
     /// Time that connecting took, if it connected.
@@ -44,7 +44,7 @@ pub struct AddressReport {
 impl AddressReport {
     /// Whether sessions can use the address.
     #[must_use]
-    pub fn works(&self) -> bool {
+    pub(crate) fn works(&self) -> bool {
         self.usable && self.answer.is_some()
     }
 

@@ -14,7 +14,7 @@ const FRONT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The result of testing the front site.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrontReport {
+pub(crate) struct FrontReport {
     /// Host and port.
     pub address: String,
     /// Why no connection to it is possible.

@@ -10,7 +10,7 @@ const MAIN_DCS: std::ops::RangeInclusive<i16> = 1..=5;
 
 /// The result of testing one data centre.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DcReport {
+pub(crate) struct DcReport {
     /// Its id.
     pub id: DcId,
     /// One report for each address, in the table's order.
@@ -19,7 +19,7 @@ pub struct DcReport {
 
 /// The results of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeReport {
+pub(crate) struct ProbeReport {
     /// One report for each id that has addresses of its own.
     pub dcs: Vec<DcReport>,
     /// The kernel says that its clock is synchronised.
@@ -31,13 +31,13 @@ pub struct ProbeReport {
 impl DcReport {
     /// Whether sessions can use at least one address.
     #[must_use]
-    pub fn works(&self) -> bool {
+    pub(crate) fn works(&self) -> bool {
         self.addresses.iter().any(AddressReport::works)
     }
 
     /// One sentence: the result of each address, and what it means for sessions.
     #[must_use]
-    pub fn verdict(&self) -> String {
+    pub(crate) fn verdict(&self) -> String {
         let each: Vec<String> = self
             .addresses
             .iter()
@@ -67,7 +67,7 @@ impl DcReport {
     }
 
     /// Writes the fields `addresses` and `verdict` into an open table.
-    pub fn emit(&self, out: &mut dyn Emit) {
+    pub(crate) fn emit(&self, out: &mut dyn Emit) {
         out.array("addresses");
         for tried in &self.addresses {
             tried.emit(out);
@@ -80,14 +80,14 @@ impl DcReport {
 impl ProbeReport {
     /// Whether every main data centre of the table works.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         let main = |dc: &&DcReport| MAIN_DCS.contains(&dc.id.raw());
         self.dcs.iter().filter(main).all(DcReport::works)
     }
 
     /// One line of text for each thing that was tested.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.dcs.iter().map(DcReport::verdict).collect();
         if let Some(own) = self.own_error() {
             lines.push(format!("this machine cannot connect: {own}"));
@@ -107,7 +107,7 @@ impl ProbeReport {
     }
 
     /// Writes the same as fields into an open table.
-    pub fn emit(&self, out: &mut dyn Emit) {
+    pub(crate) fn emit(&self, out: &mut dyn Emit) {
         out.array("dcs");
         for dc in &self.dcs {
             out.table("");

@@ -9,7 +9,7 @@ use crate::relay::linger::{CloseMode, Ending};
 use mtrelay_core::close::CloseReason;
 use mtrelay_core::dc::DcId;
 use mtrelay_core::dial::Connected;
-use mtrelay_core::dial::attempts::RetrySchedule;
+use mtrelay_core::dial::RetrySchedule;
 use mtrelay_core::reactor::Async;
 use mtrelay_core::sys::{clock, socket};
 use smol::future::FutureExt as _;

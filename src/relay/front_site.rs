@@ -3,7 +3,7 @@
 //! Its name is resolved once for all connections of the next minutes. A name that leads back to our own listeners is not used.
 
 use crate::stats::Stats;
-use mtrelay_core::dial::attempts::RetrySchedule;
+use mtrelay_core::dial::RetrySchedule;
 use mtrelay_core::dial::{Connected, Dialer};
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::{clock, random, socket};

@@ -7,11 +7,11 @@
 //!
 //! mtfetch uses this module; the relay does not.
 
-pub mod answer;
+mod answer;
 mod channel;
-pub mod frames;
-pub mod header;
-pub mod hello;
+mod frames;
+mod header;
+mod hello;
 
 pub use answer::BadAnswer;
 pub use channel::Channel;

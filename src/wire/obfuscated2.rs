@@ -167,7 +167,7 @@ impl DcInit {
 
 /// Whether a header may start with these bytes.
 #[must_use]
-pub fn start_is_allowed(start: &[u8; 8]) -> bool {
+pub(crate) fn start_is_allowed(start: &[u8; 8]) -> bool {
     let [a, b, c, d, second @ ..] = *start;
     a != 0xef && second != [0; 4] && !FORBIDDEN_STARTS.contains(&[a, b, c, d])
 }

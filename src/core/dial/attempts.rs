@@ -25,7 +25,7 @@ const BACKOFF: [Duration; 3] = [
 
 /// What the caller of [`Race::poll_action`] is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Begin to connect, then report [`Race::handle_connected`] or [`Race::handle_failed`].
     Start(SocketAddr),
     /// Close this attempt.
@@ -38,7 +38,7 @@ pub enum Action {
 
 /// Why the race closes an attempt that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
+pub(super) enum EndReason {
     /// The attempt exceeded the connect timeout, which is a failure.
     TimedOut,
     /// An attempt that began later has won: this address is slow.
@@ -57,7 +57,7 @@ struct Attempt {
 ///
 /// Call [`Race::poll_action`] and carry out the action until it is `Wait`. Then wait for an attempt's outcome or for the given
 /// moment, report the outcome by a `handle_*` method, and call again. `Done` is the last action.
-pub struct Race {
+pub(super) struct Race {
     waiting: VecDeque<SocketAddr>,
     /// The number of addresses at the end of `waiting` that the session has tried before.
     again: usize,
@@ -73,7 +73,7 @@ impl Race {
     /// A race of `addresses` in the order of [`order`]. Those in `tried` come last and after a longer delay, unless no others
     /// exist.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         addresses: &[SocketAddr],
         health: &Health,
         prefer: PreferIpv6,
@@ -96,7 +96,7 @@ impl Race {
 
     /// Sets the time limit of one attempt; `None` leaves it to the kernel.
     #[must_use]
-    pub fn with_timeout(self, connect_timeout: Option<Duration>) -> Race {
+    pub(super) fn with_timeout(self, connect_timeout: Option<Duration>) -> Race {
         Race {
             connect_timeout,
             ..self
@@ -104,7 +104,7 @@ impl Race {
     }
 
     /// The next action.
-    pub fn poll_action(&mut self, now: Instant) -> Action {
+    pub(super) fn poll_action(&mut self, now: Instant) -> Action {
         if let Some((winner, begun)) = self.winner {
             return match self.running.pop() {
                 Some(attempt) if attempt.started < begun => {
@@ -141,7 +141,7 @@ impl Race {
     }
 
     /// Notes that an attempt has connected. Returns the time it took; `None` if no such attempt runs.
-    pub fn handle_connected(&mut self, address: SocketAddr, now: Instant) -> Option<Duration> {
+    pub(super) fn handle_connected(&mut self, address: SocketAddr, now: Instant) -> Option<Duration> {
         let at = self.position(address)?;
         let started = self.running[at].started;
         // A second attempt that connects before the others are closed is closed with them.
@@ -153,7 +153,7 @@ impl Race {
     }
 
     /// Notes that an attempt has failed.
-    pub fn handle_failed(&mut self, address: SocketAddr) {
+    pub(super) fn handle_failed(&mut self, address: SocketAddr) {
         if let Some(at) = self.position(address) {
             self.running.remove(at);
             self.failed_since = true;
@@ -185,7 +185,12 @@ impl Race {
 /// The order in which addresses are tried: by [`HealthState`], then the fastest first, then IPv6 before IPv4. The families
 /// alternate (RFC 8305, section 4). With `prefer_ipv6 always`, all IPv6 that is not failing comes first.
 #[must_use]
-pub fn order(addresses: &[SocketAddr], health: &Health, prefer: PreferIpv6, now: Instant) -> Vec<SocketAddr> {
+pub(super) fn order(
+    addresses: &[SocketAddr],
+    health: &Health,
+    prefer: PreferIpv6,
+    now: Instant,
+) -> Vec<SocketAddr> {
     let mut keyed = Vec::with_capacity(addresses.len());
     for (at, &address) in addresses.iter().enumerate() {
         if !allowed(address, prefer) || addresses[..at].contains(&address) {

@@ -140,8 +140,8 @@ impl Dialer {
     }
 
     /// The number of prewarmed connections.
-    #[must_use]
-    pub fn warm_connections(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn warm_connections(&self) -> usize {
         self.warm.borrow().len()
     }
 

@@ -142,7 +142,7 @@ pub(super) fn jittered(longest: Duration, random: u32) -> Duration {
 /// Events go in by `handle_*`. [`super::attempts::Race`] asks for the [`HealthState`] of each address. After each dialing the
 /// dialer asks [`Health::poll_probe`] for an address to test.
 #[derive(Default)]
-pub struct Health {
+pub(super) struct Health {
     records: Vec<Record>,
     changes: VecDeque<HealthChange>,
     /// `dc_timeout` counts, kept apart from the records because [`Health::forget`] drops records.
@@ -151,7 +151,7 @@ pub struct Health {
 
 impl Health {
     /// Notes that an attempt connected after `rtt`.
-    pub fn handle_connected(&mut self, address: SocketAddr, rtt: Duration, now: Instant) {
+    pub(super) fn handle_connected(&mut self, address: SocketAddr, rtt: Duration, now: Instant) {
         let record = self.note(address, now);
         // RFC 6298, section 2.3: the new sample has a weight of one eighth.
         record.srtt = Some(match record.srtt {
@@ -165,7 +165,7 @@ impl Health {
     }
 
     /// Notes that the address answered over an established connection.
-    pub fn handle_answered(&mut self, address: SocketAddr, now: Instant) {
+    pub(super) fn handle_answered(&mut self, address: SocketAddr, now: Instant) {
         if self.find(address).is_some() {
             self.note(address, now).heal();
             self.note_change(address, None);
@@ -173,7 +173,7 @@ impl Health {
     }
 
     /// Notes a failure.
-    pub fn handle_failure(
+    pub(super) fn handle_failure(
         &mut self,
         address: SocketAddr,
         failure: AddressFailure,
@@ -195,7 +195,7 @@ impl Health {
     }
 
     /// Changes since the last call, oldest first.
-    pub fn take_changes(&mut self) -> impl Iterator<Item = HealthChange> + use<> {
+    pub(super) fn take_changes(&mut self) -> impl Iterator<Item = HealthChange> + use<> {
         std::mem::take(&mut self.changes).into_iter()
     }
 
@@ -218,7 +218,7 @@ impl Health {
     }
 
     /// Counts a session that ended with `dc_timeout`.
-    pub fn handle_dc_timeout(&mut self, address: SocketAddr) {
+    pub(super) fn handle_dc_timeout(&mut self, address: SocketAddr) {
         let known = self.dc_timeouts.iter().position(|count| count.0 == address);
         match known {
             Some(at) => self.dc_timeouts[at].1 = self.dc_timeouts[at].1.saturating_add(1),
@@ -229,7 +229,12 @@ impl Health {
 
     /// The next of `addresses` whose cool-down is over, to be tested by a connection in the background. It is returned once per
     /// cool-down. An address that brought no answer is excluded, because connecting does not test that.
-    pub fn poll_probe(&mut self, addresses: &[SocketAddr], now: Instant, random: u32) -> Option<SocketAddr> {
+    pub(super) fn poll_probe(
+        &mut self,
+        addresses: &[SocketAddr],
+        now: Instant,
+        random: u32,
+    ) -> Option<SocketAddr> {
         let record = self.records.iter_mut().find(|record| {
             addresses.contains(&record.address)
                 && record.state(now) == HealthState::Probation
@@ -241,26 +246,26 @@ impl Health {
 
     /// Forgets all failing addresses, because the route has changed. Healthy addresses keep their history, so that they are still
     /// tried first.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.records.retain(|record| record.failures == 0);
     }
 
     /// Forgets every address that is not `needed`.
-    pub fn retain(&mut self, mut needed: impl FnMut(SocketAddr) -> bool) {
+    pub(super) fn retain(&mut self, mut needed: impl FnMut(SocketAddr) -> bool) {
         self.records.retain(|record| needed(record.address));
         self.dc_timeouts.retain(|count| needed(count.0));
     }
 
     /// The state of an address.
     #[must_use]
-    pub fn state(&self, address: SocketAddr, now: Instant) -> HealthState {
+    pub(super) fn state(&self, address: SocketAddr, now: Instant) -> HealthState {
         self.find(address)
             .map_or(HealthState::Untried, |record| record.state(now))
     }
 
     /// The health of an address.
     #[must_use]
-    pub fn report(&self, address: SocketAddr, now: Instant) -> AddressHealth {
+    pub(super) fn report(&self, address: SocketAddr, now: Instant) -> AddressHealth {
         let record = self.find(address);
         let state = self.state(address, now);
         AddressHealth {

@@ -1,7 +1,5 @@
 //! The dialer over loopback sockets. Order and timing are tested in `attempts`, with time as an argument.
 
-use super::attempts::RetrySchedule;
-use super::health::{AddressFailure, HealthState};
 use super::*;
 use crate::close::ConnectFailure;
 use crate::dc::{DcId, Table};

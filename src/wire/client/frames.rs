@@ -8,7 +8,7 @@ use crate::transport::{ERROR_LEN, ERRORS, LENGTH, LONG, MAX_PADDING};
 use alloc::vec::Vec;
 
 /// Length limit of a frame in bytes. The longest frames carry a part of a file, at most 1 MiB.
-pub const MAX_FRAME_LEN: usize = 0x0011_0000;
+pub(super) const MAX_FRAME_LEN: usize = 0x0011_0000;
 /// Length of the shortest message in bytes: key id, message id and length of an unencrypted one.
 const MIN_MESSAGE_LEN: usize = 20;
 /// Length in bytes of an encrypted message's key id and message key. Whole AES blocks follow.
@@ -51,7 +51,7 @@ impl core::fmt::Display for BadFrame {
 impl core::error::Error for BadFrame {}
 
 /// Appends a frame with this message, whose length must be a multiple of 4. `fill` is the source of the padding's random bytes.
-pub fn write(tag: Tag, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), out: &mut Vec<u8>) {
+pub(super) fn write(tag: Tag, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), out: &mut Vec<u8>) {
     debug_assert!(message.len().is_multiple_of(4), "a message of whole words");
     let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
     let [a, b, c, _] = (len >> 2).to_le_bytes();
@@ -79,7 +79,7 @@ pub fn write(tag: Tag, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), out: &mu
 ///
 /// Promise: it holds at most one frame of at most [`MAX_FRAME_LEN`] bytes.
 #[derive(Debug)]
-pub struct Reader {
+pub(super) struct Reader {
     tag: Tag,
     prefix: [u8; 4],
     prefix_len: u8,
@@ -91,7 +91,7 @@ pub struct Reader {
 impl Reader {
     /// A stream at its first byte.
     #[must_use]
-    pub const fn new(tag: Tag) -> Reader {
+    pub(super) const fn new(tag: Tag) -> Reader {
         Reader {
             tag,
             prefix: [0; 4],
@@ -105,7 +105,7 @@ impl Reader {
     ///
     /// # Errors
     /// On an invalid frame. The stream cannot be decoded any further then.
-    pub fn handle_input(&mut self, mut bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), BadFrame> {
+    pub(super) fn handle_input(&mut self, mut bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), BadFrame> {
         while let Some((first, rest)) = bytes.split_first() {
             let Some(len) = self.len else {
                 bytes = rest;

@@ -6,7 +6,7 @@ use crate::secret::Secret;
 
 /// The header to a proxy and the two streams that it keys.
 #[derive(Debug)]
-pub struct ProxyInit {
+pub(super) struct ProxyInit {
     /// The 64 bytes to send first.
     pub header: [u8; HEADER_LEN],
     /// Cipher of the bytes after the header.
@@ -18,7 +18,7 @@ pub struct ProxyInit {
 impl ProxyInit {
     /// A header with random keys. `fill` is the source of random bytes.
     #[must_use]
-    pub fn new(tag: Tag, dc: i16, secret: &Secret, fill: &mut dyn FnMut(&mut [u8])) -> ProxyInit {
+    pub(super) fn new(tag: Tag, dc: i16, secret: &Secret, fill: &mut dyn FnMut(&mut [u8])) -> ProxyInit {
         let (mut keys, mut rest) = ([0; field::KEYS_LEN], [0; field::REST.end - field::REST.start]);
         fill(&mut keys);
         fill(&mut rest);

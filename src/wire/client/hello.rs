@@ -44,7 +44,7 @@ pub enum Shares {
 
 /// The whole record. `now` is Unix time in seconds, `fill` the source of random bytes.
 #[must_use]
-pub fn client_hello(
+pub(super) fn client_hello(
     secret: &Secret,
     domain: &str,
     shares: Shares,

@@ -15,9 +15,9 @@ use subtle::ConstantTimeEq as _;
 /// Longest record in bytes that is accepted as a hello. A hello with an ML-KEM share has about 1.9 KB.
 pub const MAX_RECORD_LEN: usize = record::HEADER_LEN + 16_384;
 /// The key exchange group X25519.
-pub const GROUP_X25519: u16 = 0x001d;
+pub(crate) const GROUP_X25519: u16 = 0x001d;
 /// The hybrid group X25519MLKEM768.
-pub const GROUP_X25519_MLKEM768: u16 = 0x11ec;
+pub(crate) const GROUP_X25519_MLKEM768: u16 = 0x11ec;
 
 const DIGEST_LEN: usize = 28;
 const SESSION_ID_AT: usize = 43;
@@ -160,7 +160,7 @@ pub fn recognise(bytes: &[u8]) -> Start {
 
 /// Whether a record that begins with `start` may still become a proxy client's hello.
 #[must_use]
-pub fn may_be_ours(start: &[u8]) -> bool {
+pub(crate) fn may_be_ours(start: &[u8]) -> bool {
     let Some(&[_, _, _, high, low, _, message @ ..]) = start.first_chunk::<11>() else {
         return true;
     };
