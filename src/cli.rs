@@ -76,7 +76,7 @@ fn run(args: RunArgs, terminal: &mut Terminal) -> u8 {
         Ok(()) => 0,
         Err(daemon::StartError::Config(errors)) => {
             for error in errors {
-                terminal.complain(&error);
+                terminal.complain(&format!("mtrelay: {error}"));
             }
             USAGE
         }

@@ -18,7 +18,7 @@ pub(super) fn load(file: &Path, quiet: bool, terminal: &mut Terminal) -> (Option
     };
     for problem in &problems {
         if !quiet || problem.severity == Severity::Error {
-            terminal.complain(&problem.in_file("mtrelay", file).to_string());
+            terminal.complain(&format!("mtrelay: {}", problem.in_file(file)));
         }
     }
     (config, problems)

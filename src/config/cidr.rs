@@ -1,4 +1,4 @@
-//! Blocks of addresses, as the allow and block lists name them.
+//! Blocks of addresses, as in the allow and block lists.
 //!
 //! Read first: RFC 4632, section 3.1, for the notation.
 
@@ -48,7 +48,7 @@ impl FromStr for Cidr {
                 Err(_) => return wrong(format!("has a wrong length behind the slash (0 to {longest})")),
             },
         };
-        // Bits behind the prefix do no harm: people write the router's own address, 192.168.1.1/24.
+        // Bits after the prefix are accepted and cleared: owners write the router's own address, 192.168.1.1/24.
         let prefix = prefix as u8;
         Ok(Cidr {
             base: masked(ip, prefix),

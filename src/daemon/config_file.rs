@@ -57,18 +57,13 @@ pub(super) fn read(path: &Path) -> Result<(Config, Vec<String>), Vec<String>> {
     let lines = |problems: &[Problem]| -> Vec<String> {
         problems
             .iter()
-            .map(|problem| problem.in_file("mtrelay", path).to_string())
+            .map(|problem| problem.in_file(path).to_string())
             .collect()
     };
     match Config::load(path) {
         Ok((config, warnings)) => Ok((config, lines(&warnings))),
         Err(problems) => Err(lines(&problems)),
     }
-}
-
-/// A problem's line without the program's name, which every line of the log has anyway.
-pub(super) fn unnamed(line: &str) -> &str {
-    line.strip_prefix("mtrelay: ").unwrap_or(line)
 }
 
 /// The level of the log: `log_level`, raised by `-v` to debug and by `-vv` to trace.

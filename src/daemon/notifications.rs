@@ -44,7 +44,7 @@ impl Notifications {
     }
 
     /// Queues `config.rejected` for a refused reload, and returns its text.
-    pub(super) fn notify_rejected(&self, errors: &[&str]) -> String {
+    pub(super) fn notify_rejected(&self, errors: &[String]) -> String {
         let error = joined(errors);
         self.queue.push(Notice::ConfigRejected { error: error.clone() });
         error
@@ -52,7 +52,7 @@ impl Notifications {
 }
 
 /// The errors, one a line, up to [`MAX_ERRORS_LEN`].
-fn joined(errors: &[&str]) -> String {
+fn joined(errors: &[String]) -> String {
     let mut text = String::new();
     for (written, error) in errors.iter().enumerate() {
         if written > 0 && text.len() + error.len() > MAX_ERRORS_LEN {
@@ -74,9 +74,8 @@ mod tests {
 
     #[test]
     fn errors_are_joined_up_to_a_bound() {
-        assert_eq!(joined(&["a", "b"]), "a\nb");
-        let long = "x".repeat(1000);
-        let all = joined(&[long.as_str(); 10]);
+        assert_eq!(joined(&["a", "b"].map(String::from)), "a\nb");
+        let all = joined(&vec!["x".repeat(1000); 10]);
         assert!(
             all.len() < MAX_ERRORS_LEN + 20 && all.ends_with("\nand 8 more"),
             "{all}"

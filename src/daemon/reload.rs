@@ -1,6 +1,6 @@
 //! Reload: a new configuration replaces the running one completely, or not at all.
 
-use super::config_file::{self, ConfigSource, log_level, unnamed};
+use super::config_file::{self, ConfigSource, log_level};
 use super::instance::Daemon;
 use super::relay_state::ActiveConfig;
 use super::{build, listen};
@@ -35,7 +35,7 @@ impl Daemon {
         {
             Ok(warnings) => {
                 for warning in warnings {
-                    log::warn!("{}", unnamed(&warning));
+                    log::warn!("{warning}");
                 }
                 self.relay.shared.stats.config_reloaded();
                 log::info!("reload: {} is in force", path.display());
@@ -43,7 +43,6 @@ impl Daemon {
             }
             Err(errors) => {
                 self.relay.shared.stats.config_rejected();
-                let errors: Vec<&str> = errors.iter().map(|error| unnamed(error)).collect();
                 for error in &errors {
                     log::error!("{error}");
                 }

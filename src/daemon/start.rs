@@ -1,7 +1,7 @@
 //! From the command line to the running daemon.
 
 use super::build;
-use super::config_file::{self, ConfigSource, Loaded, StartError, log_level, unnamed};
+use super::config_file::{self, ConfigSource, Loaded, StartError, log_level};
 use super::instance::{Daemon, RunOptions};
 use super::listen::{self, Listeners};
 use super::notifications::Notifications;
@@ -100,7 +100,7 @@ fn start_log(options: &RunOptions, config: &Config, warnings: &[String]) -> Resu
         .map_err(|error| StartError::System(format!("logging: {error}")))?;
     panic_guard::log_panics();
     for warning in warnings {
-        log::warn!("{}", unnamed(warning));
+        log::warn!("{warning}");
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod tests;
 
 use crate::config::{Config, DEFAULT_PATH, Proxy};
 use args::{Args, Command};
-use exit::{FAILED, SIGNALLED, USAGE, complain, print, print_problem};
+use exit::{FAILED, SIGNALLED, USAGE, complain, print};
 use log::LevelFilter;
 use mtrelay_core::config::problem::Severity;
 use mtrelay_core::reactor::{self, Async};
@@ -165,7 +165,7 @@ fn load(file: Option<&Path>, warnings: bool) -> Option<Config> {
         .iter()
         .filter(|problem| warnings || problem.severity == Severity::Error)
     {
-        print_problem(problem.in_file("mtfetch", path));
+        complain(problem.in_file(path));
     }
     config
 }

@@ -6,9 +6,9 @@ use super::*;
 fn files_that_cannot_be_read_say_so() {
     let missing = Path::new("/nonexistent/mtrelay");
     let problems = Config::load(missing).unwrap_err();
-    let line = problems[0].in_file("mtrelay", missing).to_string();
+    let line = problems[0].in_file(missing).to_string();
     assert!(
-        line.starts_with("mtrelay: /nonexistent/mtrelay: cannot be read: "),
+        line.starts_with("/nonexistent/mtrelay: cannot be read: "),
         "{line}"
     );
     let endless = Config::load(Path::new("/dev/zero")).unwrap_err();
@@ -48,13 +48,10 @@ fn list_files_are_read_and_their_mistakes_have_file_and_line() {
     assert_eq!(admitted, [true, true, true, false, false, false]);
 
     let problems = load("10.0.0.0/8\n\n10.0.0.0/33\n", "nonsense\n").unwrap_err();
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|p| p.in_file("mtrelay", &config).to_string())
-        .collect();
+    let lines: Vec<_> = problems.iter().map(|p| p.in_file(&config).to_string()).collect();
     for start in [
-        format!("mtrelay: {}:3: '10.0.0.0/33' has a wrong length", allow.display()),
-        format!("mtrelay: {}:1: 'nonsense' is no block", block.display()),
+        format!("{}:3: '10.0.0.0/33' has a wrong length", allow.display()),
+        format!("{}:1: 'nonsense' is no block", block.display()),
     ] {
         assert!(lines.iter().any(|line| line.starts_with(&start)), "{lines:?}");
     }
@@ -67,7 +64,7 @@ fn list_files_are_read_and_their_mistakes_have_file_and_line() {
     std::fs::remove_file(&block).unwrap();
     let missing = load_error(&config);
     assert!(
-        missing.contains("block_file") && missing.starts_with("mtrelay: "),
+        missing.contains("block_file") && missing.starts_with(&*config.display().to_string()),
         "{missing}"
     );
     std::fs::remove_dir_all(&folder).unwrap();
@@ -78,7 +75,7 @@ fn load_error(config: &Path) -> String {
     let error = problems
         .iter()
         .find(|problem| problem.severity == Severity::Error);
-    error.unwrap().in_file("mtrelay", config).to_string()
+    error.unwrap().in_file(config).to_string()
 }
 
 #[test]

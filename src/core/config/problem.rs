@@ -56,27 +56,23 @@ impl Problem {
         self
     }
 
-    /// The mistake as people read it: `PROGRAM: FILE:LINE: what is wrong (what would be right)`.
+    /// The mistake as people read it: `FILE:LINE: what is wrong (what would be right)`. On stderr, programs write their name before
+    /// it.
     #[must_use]
-    pub fn in_file<'a>(&'a self, program: &'a str, file: &'a Path) -> impl fmt::Display + 'a {
-        InFile {
-            problem: self,
-            program,
-            file,
-        }
+    pub fn in_file<'a>(&'a self, file: &'a Path) -> impl fmt::Display + 'a {
+        InFile { problem: self, file }
     }
 }
 
 struct InFile<'a> {
     problem: &'a Problem,
-    program: &'a str,
     file: &'a Path,
 }
 
 impl fmt::Display for InFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.problem.file.as_deref().unwrap_or(self.file);
-        write!(f, "{}: {}:", self.program, file.display())?;
+        write!(f, "{}:", file.display())?;
         if self.problem.line > 0 {
             write!(f, "{}:", self.problem.line)?;
         }
@@ -96,18 +92,18 @@ mod tests {
     #[test]
     fn problems_are_shown_with_file_and_line() {
         let file = Path::new("/etc/config/mtrelay");
-        let show = |problem: Problem| problem.in_file("mtrelay", file).to_string();
+        let show = |problem: Problem| problem.in_file(file).to_string();
         assert_eq!(
             show(Problem::error(3, "bad (good)")),
-            "mtrelay: /etc/config/mtrelay:3: bad (good)"
+            "/etc/config/mtrelay:3: bad (good)"
         );
         assert_eq!(
             show(Problem::warning(3, "odd")),
-            "mtrelay: /etc/config/mtrelay:3: warning: odd"
+            "/etc/config/mtrelay:3: warning: odd"
         );
         assert_eq!(
             show(Problem::error(0, "not found")),
-            "mtrelay: /etc/config/mtrelay: not found"
+            "/etc/config/mtrelay: not found"
         );
     }
 }

@@ -1,30 +1,30 @@
-//! UCI text taken apart: sections, options and lists, each with the line it stands on.
+//! The parser of UCI text: sections, options and lists, each with its line.
 //!
 //! Read first: <https://openwrt.org/docs/guide-user/base-system/uci>, "File syntax". The grammar is libuci's (`file.c`),
-//! because the same file is also read and rewritten by `uci` and LuCI: what they accept must mean the same here. We do
-//! not link libuci itself: it stops at the first mistake, and without line numbers a mistake is hard to find.
+//! because `uci` and LuCI read and rewrite the same file: what they accept must mean the same here. libuci itself is not linked
+//! (docs/decisions/uci-parser.md): it stops at the first mistake, and gives options no line numbers.
 //!
-//! Both ways of writing are read: by hand (bare words, either quote, comments, `;` between commands) and as
+//! Both forms are read: written by hand (bare words, either quote, comments, `;` between commands) and as
 //! `uci export` prints it (a `package` line, single quotes everywhere, `'\''` for a quote, values spanning lines).
 //!
 //! Promises: any text is read to its end without a panic, in time proportional to its length. Every mistake is
-//! reported, with its 1-based line. No message quotes a value: it may be a secret, also in the wrong place.
+//! reported, with its 1-based line. No message quotes a value: it may be a secret, also one in the wrong place.
 
 use crate::map::Map;
 use crate::quote::Quoted;
 
 pub use super::problem::{Problem, Severity};
 
-/// A file, taken apart.
+/// A parsed file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Package {
-    /// What its `package` lines say, with the lines they stand on. `uci export` writes one; files have none.
+    /// The names of `package` lines, with their lines. `uci export` writes one; files have none.
     pub names: Vec<(String, usize)>,
     /// Its sections, in the order in which they open.
     pub sections: Vec<Section>,
 }
 
-/// `config KIND ['NAME']` and what follows it.
+/// `config KIND ['NAME']` with its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// Its type.
@@ -44,7 +44,7 @@ pub struct Section {
 pub struct Item {
     /// The option's name.
     pub name: String,
-    /// Its value, as it is after the quotes are taken off. Empty values are kept, although UCI drops them.
+    /// Its value without quotes. Empty values are kept, although UCI drops them.
     pub value: String,
     /// Whether it was written as `list`.
     pub list: bool,
@@ -52,10 +52,10 @@ pub struct Item {
     pub line: usize,
 }
 
-/// After so many mistakes the rest is not read: this is no UCI file, and each mistake costs memory.
+/// The most mistakes of one text. After them the rest is not read: it is another kind of file, and each mistake costs memory.
 const MAX_PROBLEMS: usize = 100;
 
-/// Takes a text apart. What can be understood is in the package even when there are mistakes.
+/// Parses a text. The package holds all valid lines, also when others have mistakes.
 #[must_use]
 pub fn parse(text: &str) -> (Package, Vec<Problem>) {
     let mut parser = Parser {
@@ -78,24 +78,24 @@ pub fn parse(text: &str) -> (Package, Vec<Problem>) {
 enum Open {
     /// No section has been opened yet.
     Nothing,
-    /// The last `config` line made no sense; it was reported, so what follows it is passed over in silence.
+    /// The last `config` line was invalid and is reported. Its options are skipped without a message.
     Broken,
-    /// The section at this place.
+    /// The section at this index.
     Section(usize),
 }
 
 struct Parser<'a> {
     text: &'a str,
-    /// The next byte to read, always at a character's boundary.
+    /// The offset of the next byte, always at the boundary of a character.
     at: usize,
-    /// The line on which `at` stands.
+    /// The line of the offset `at`.
     line: usize,
-    /// The first line whose quote runs on into what looks like the next command: there a quote is missing.
+    /// The first line whose quoted value runs on into a line that looks like a command: a quote is missing there.
     ran_on: Option<usize>,
-    /// The line of the quote that the end of the file found open.
+    /// The line of the quote that was open at the end of the file.
     unclosed: Option<usize>,
     package: Package,
-    /// Named sections by their name.
+    /// The index of each named section.
     named: Map<String, usize>,
     open: Open,
     problems: Vec<Problem>,
@@ -119,7 +119,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// One command: `package`, `config`, `option` or `list`, up to the end of its line or a `;`.
+    /// Parses one command: `package`, `config`, `option` or `list`, up to the end of its line or a `;`.
     fn command(&mut self) {
         let Some((verb, line)) = self.next_word() else {
             return;
@@ -247,7 +247,7 @@ impl<'a> Parser<'a> {
         self.problems.push(Problem::error(line, text));
     }
 
-    /// The next word of this command and its line; at the command's end, which is passed, `None`.
+    /// The next word of this command and its line. At the end of the command it consumes the end and returns `None`.
     fn next_word(&mut self) -> Option<(String, usize)> {
         loop {
             match self.peek()? {
@@ -269,7 +269,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A word: bare and quoted pieces without a space between them.
+    /// Parses a word: bare and quoted pieces without a space between them.
     fn word(&mut self) -> String {
         let mut word = String::new();
         while let Some(c) = self.peek() {
@@ -290,7 +290,7 @@ impl<'a> Parser<'a> {
         word
     }
 
-    /// `'…'`: every character stands for itself, the end of a line too.
+    /// Parses `'…'`, in which every character stands for itself, the end of a line too.
     fn single_quoted(&mut self, word: &mut String) {
         let opened = self.line;
         self.take(1);
@@ -300,7 +300,7 @@ impl<'a> Parser<'a> {
         self.close_quote(opened, len.is_some());
     }
 
-    /// `"…"`: a backslash takes the next character as it is, and joins lines.
+    /// Parses `"…"`, in which a backslash takes the next character as it is, and joins lines.
     fn double_quoted(&mut self, word: &mut String) {
         let opened = self.line;
         self.take(1);
@@ -323,7 +323,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A backslash: at the end of a line it joins the next one, anything else behind it stands for itself.
+    /// Parses a backslash. At the end of a line it joins the next line; any other character after it stands for itself.
     fn escape(&mut self, word: &mut String) {
         if let Some(len) = self.continuation() {
             self.take(len);
@@ -334,7 +334,7 @@ impl<'a> Parser<'a> {
         word.push_str(self.take(len));
     }
 
-    /// The length of a backslash and the end of line behind it, if that is what stands here.
+    /// The length of a backslash with the end of line after it, if both are next.
     fn continuation(&self) -> Option<usize> {
         let rest = self.rest().strip_prefix('\\')?;
         if rest.starts_with("\r\n") {
@@ -359,8 +359,8 @@ impl<'a> Parser<'a> {
         piece
     }
 
-    /// Takes what stands in quotes. Values may span lines, but when the next line looks like a command, then most
-    /// likely a quote is missing here, and the end of the file will notice it far from the mistake.
+    /// Consumes a quoted value of `len` bytes. A value may span lines. If a line of it looks like a command, a closing quote is
+    /// probably missing; the line is remembered, because the parser fails only at the end of the file.
     fn take_quoted(&mut self, len: usize) -> &'a str {
         let start = self.line;
         let piece = self.take(len);
@@ -382,10 +382,11 @@ fn is_identifier(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A name for a message: in quotes, without control characters, and not at all if it could be a misplaced secret.
+/// A name for a message: in quotes, without control characters. A name of 22 characters or more may be a secret in the wrong place
+/// and is not shown.
 #[must_use]
 pub fn shown_name(name: &str) -> String {
-    // The shortest secret is 22 characters of base64; the longest name of ours has 19.
+    // The shortest secret is 22 characters of base64; the longest option name has 19.
     if name.chars().count() >= 22 {
         String::from("(a long word)")
     } else {

@@ -10,10 +10,10 @@ use std::ops::RangeInclusive;
 use wire::Modes;
 use wire::secret::{MAX_DOMAIN_LEN, is_host_name};
 
-/// A value, or what is wrong with it (and what would be right).
+/// A value, or what is wrong with the text (and what would be right).
 pub type Read<T> = Result<T, String>;
 
-/// A refusal: what is wrong, and what would be right.
+/// Returns `text` as an error: what is wrong, and what would be right.
 ///
 /// # Errors
 /// Always.
@@ -21,7 +21,7 @@ pub fn wrong<T>(text: impl Into<String>) -> Read<T> {
     Err(text.into())
 }
 
-/// A boolean, in the words that UCI's own readers know.
+/// A boolean, in the words that UCI's own readers accept.
 pub fn boolean(text: &str) -> Read<bool> {
     match text {
         "1" | "on" | "true" | "yes" | "enabled" => Ok(true),
@@ -61,7 +61,7 @@ pub fn or_auto<T>(text: &str, read: impl Fn(&str) -> Read<T>) -> Read<Option<T>>
         .map_err(|wrong| wrong.replacen('(', "(auto, or ", 1))
 }
 
-/// A firewall mark: decimal, or hex behind `0x`. Zero is no mark.
+/// A firewall mark: decimal, or hexadecimal after `0x`. `None`: zero.
 pub fn mark(text: &str) -> Read<Option<u32>> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
@@ -96,7 +96,7 @@ pub fn socket_address(text: &str) -> Read<SocketAddr> {
     wrong("is no address with a port (192.0.2.1:443 or [2001:db8::1]:443)")
 }
 
-/// As [`socket_address`], for one to connect to: it names a machine and a port.
+/// An address to connect to: as [`socket_address`], with a port other than 0 and the address of one machine.
 pub fn remote_address(text: &str) -> Read<SocketAddr> {
     let address = socket_address(text)?;
     if address.port() == 0 {
@@ -128,7 +128,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// `host:port`, where the host may also be an address, an IPv6 one in brackets.
+/// `host:port`. The host is a name or an address, an IPv6 address in brackets.
 pub fn host_port(text: &str) -> Read<HostPort> {
     if text.parse::<SocketAddr>().is_ok() {
         let address = remote_address(text)?;
@@ -154,7 +154,7 @@ pub fn host_port(text: &str) -> Read<HostPort> {
     }
 }
 
-/// The name that stands in a hello: any host name, of one label too.
+/// The server name of a hello: any host name, also one of one label.
 pub fn domain(text: &str) -> Read<String> {
     if is_host_name(text) {
         return Ok(text.to_owned());
@@ -173,8 +173,8 @@ pub fn domain(text: &str) -> Read<String> {
     wrong("is no host name (such as www.example.org, without a port)")
 }
 
-/// What stands as the server in a link: a name or an address. Brackets around an IPv6 address are taken off. Names
-/// in one's own script are left as they are; the link's writer escapes them.
+/// The server of a link: a name or an address. Brackets around an IPv6 address are removed. Names outside ASCII are kept; the code
+/// that writes links escapes them.
 pub fn public_host(text: &str) -> Read<String> {
     let bare = text
         .strip_prefix('[')
@@ -203,7 +203,7 @@ pub fn public_host(text: &str) -> Read<String> {
     wrong("is no host (a name or an address, without a port: myrouter.example.org)")
 }
 
-/// The name of a network device, as the kernel bounds it.
+/// The name of a network device: at most 15 characters, as in the kernel.
 pub fn interface(text: &str) -> Read<String> {
     let ok = text.len() < 16
         && text != "."
@@ -216,7 +216,7 @@ pub fn interface(text: &str) -> Read<String> {
     }
 }
 
-/// The name of a congestion control algorithm, as the kernel bounds it.
+/// The name of a congestion control algorithm: at most 15 characters, as in the kernel.
 pub fn algorithm(text: &str) -> Read<String> {
     let ok = text.len() < 16
         && text
@@ -229,7 +229,7 @@ pub fn algorithm(text: &str) -> Read<String> {
     }
 }
 
-/// A file, by a path that does not depend on where the relay was started.
+/// An absolute path.
 pub fn path(text: &str) -> Read<std::path::PathBuf> {
     if text.starts_with('/') && !text.contains('\0') {
         return Ok(text.into());
@@ -237,7 +237,7 @@ pub fn path(text: &str) -> Read<std::path::PathBuf> {
     wrong("is no absolute path (one that begins with /)")
 }
 
-/// The ways in which clients may come: words with spaces or commas between them.
+/// Client modes: words with spaces or commas between them.
 pub fn modes(text: &str) -> Read<Modes> {
     let mut modes = Modes {
         plain: false,

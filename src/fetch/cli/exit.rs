@@ -56,11 +56,6 @@ pub(super) fn print(text: &str) -> u8 {
 
 /// Prints an error line on stderr.
 pub(super) fn complain(what: impl Display) {
-    print_problem(format_args!("mtfetch: {what}"));
-}
-
-/// Prints a line on stderr that names the program already.
-pub(super) fn print_problem(line: impl Display) {
     // If stderr is closed, there is no other place for it.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "mtfetch: {what}");
 }
