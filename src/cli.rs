@@ -2,7 +2,7 @@
 //!
 //! Exit codes are a promise to scripts: 0 success, 1 something failed, 2 the command line or the configuration is invalid
 //! (for `link` an invalid configuration is 1). Answers go to stdout and errors to stderr, so that `mtrelay link | head -1` and
-//! `mtrelay secret > file` work. A reader that closes the pipe early is no error.
+//! `mtrelay secret > file` work. A reader that closes the pipe early causes no error.
 
 mod args;
 mod check;

@@ -16,7 +16,7 @@
 //! | `access` | allow and block lists: sets of addresses | nothing of this crate |
 //! | `link` | tg:// links and QR codes | `config` |
 //! | `relay` | sessions: handshake, duplex, close, replay window, front site | `access`, `pool`, `stats` |
-//! | `probe` | tries every data centre, the clock and the front, for `check --net` | `metrics` |
+//! | `probe` | network test of every data centre, the clock and the front, for `check --net` and ubus | `metrics` |
 //! | `pool` | the fixed pool of relay buffers | nothing of this crate |
 //! | [`stats`] | counters: cells that the relay raises | `metrics` |
 //! | [`metrics`] | the table of metrics, [`metrics::Snapshot`], one renderer for each output | nothing of this crate |

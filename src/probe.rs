@@ -24,15 +24,15 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Ids from here on name test servers.
-const FIRST_TEST_DC: i16 = 10_000;
+/// Lowest id of a test server.
+const MIN_TEST_DC_ID: i16 = 10_000;
 
 /// Tests the table's data centres and the `front` (host and port), all at the same time.
 #[must_use]
 pub(crate) fn run(table: &Table, options: &DialOptions, front: Option<&str>) -> ProbeReport {
     let built_in = Table::built_in();
     let test_server = |id: DcId, addresses: &[SocketAddr]| {
-        id.main().raw() >= FIRST_TEST_DC && built_in.lookup(id) == Some(addresses)
+        id.main().raw() >= MIN_TEST_DC_ID && built_in.lookup(id) == Some(addresses)
     };
     let tried = table.iter().filter(|(id, own)| !test_server(*id, own));
     reactor::block_on(async {

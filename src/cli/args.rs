@@ -101,7 +101,7 @@ pub(super) struct StatusArgs {
     pub(super) json: bool,
 }
 
-/// What the command line gives when it is no command: a help text or an error, and the exit code.
+/// A command line that names no command to run: holds a help text or an error, and the exit code.
 #[derive(Debug)]
 pub(super) struct Stop {
     pub(super) text: String,

@@ -10,7 +10,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Writes an answer and returns the exit code: `good`, unless writing fails. A closed pipe (`| head -1`) is no failure.
+    /// Writes an answer and returns the exit code: `good`, unless writing fails. A closed pipe (`| head -1`) is not a failure.
     pub(super) fn answer(&mut self, text: &str, good: u8) -> u8 {
         match self
             .out

@@ -25,7 +25,7 @@ impl io::Write for Captured {
     }
 }
 
-/// Fails as a pipe or a disk does.
+/// A writer that fails with this error.
 struct Broken(io::ErrorKind);
 
 impl io::Write for Broken {
@@ -59,7 +59,7 @@ fn mtrelay(arguments: &[&str]) -> Done {
     }
 }
 
-/// A file that is gone when the test is.
+/// A file that is deleted with the test.
 struct File(PathBuf);
 
 impl File {
@@ -109,7 +109,7 @@ fn the_version_stands_alone() {
 }
 
 #[test]
-fn help_is_no_error() {
+fn help_exits_with_0() {
     for arguments in [
         &["--help"][..],
         &["-h"],
@@ -175,7 +175,7 @@ fn arguments_are_read_in_their_usual_forms() {
 }
 
 #[test]
-fn check_praises_a_good_file() {
+fn check_accepts_a_valid_file() {
     let file = two_users("");
     let done = mtrelay(&["check", "-c", file.path()]);
     assert_eq!((done.code, done.err.as_str()), (0, ""));
@@ -186,7 +186,7 @@ fn check_praises_a_good_file() {
 }
 
 #[test]
-fn check_names_every_mistake_with_its_line() {
+fn check_names_every_error_with_its_line() {
     let file = File::with_relay("option buffers 0\noption colour red");
     let done = mtrelay(&["check", "-c", file.path()]);
     let lines: Vec<&str> = done.err.lines().collect();
@@ -214,7 +214,7 @@ fn check_names_every_mistake_with_its_line() {
 }
 
 #[test]
-fn warnings_alone_leave_a_file_good() {
+fn warnings_alone_are_a_success() {
     let file = File::new("");
     let done = mtrelay(&["check", "-c", file.path()]);
     assert_eq!(done.code, 0);
@@ -223,7 +223,7 @@ fn warnings_alone_leave_a_file_good() {
 }
 
 #[test]
-fn a_missing_file_is_a_bad_configuration() {
+fn a_missing_file_is_an_invalid_configuration() {
     let done = mtrelay(&["check", "-c", "/nonexistent/mtrelay"]);
     assert_eq!(done.code, 2);
     assert!(
@@ -343,7 +343,7 @@ fn a_tls_secret_carries_its_domain() {
 }
 
 #[test]
-fn a_reader_that_has_gone_away_is_no_error() {
+fn a_closed_pipe_is_a_success_and_a_full_disk_a_failure() {
     let code = |kind| {
         let mut terminal = Terminal {
             out: Box::new(Broken(kind)),
@@ -355,7 +355,7 @@ fn a_reader_that_has_gone_away_is_no_error() {
     assert_eq!(code(io::ErrorKind::StorageFull), 1);
 }
 
-/// Answers one request with these words, and tells where.
+/// A server that sends this answer to one request. Returns its address.
 fn one_answer(answer: &'static str) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -25,9 +25,9 @@ const MAX_HANDSHAKES: u64 = 512;
 const MAX_FRONT_CONNECTIONS: u64 = 64;
 /// Descriptors of the daemon itself: listeners, statistics, log, reactor.
 const OWN_DESCRIPTORS: u64 = 64;
-/// Seconds that a hello's time may be behind ours with `clock_skew auto`: 20 minutes.
+/// Seconds that a hello's time may be behind the local clock with `clock_skew auto`: 20 minutes.
 const CLOCK_BEHIND_S: u32 = 1200;
-/// Seconds that a hello's time may be ahead of ours with `clock_skew auto`: 10 minutes.
+/// Seconds that a hello's time may be ahead of the local clock with `clock_skew auto`: 10 minutes.
 const CLOCK_AHEAD_S: u32 = 600;
 /// Range of the encrypted flight's length in bytes. One length is drawn at each start; it serves until the front site is measured.
 const FLIGHT_LENS: std::ops::Range<usize> = 2100..4300;

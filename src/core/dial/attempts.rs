@@ -254,7 +254,7 @@ struct Trial {
 
 /// A session's schedule of dialings: the next address at once, a wait only after a round over all addresses, and a last round.
 ///
-/// Before each dialing call [`RetrySchedule::poll_next`], give [`RetrySchedule::tried`] to the [`Race`], and report the outcome
+/// Before each dialing call [`RetrySchedule::poll_next`], give [`RetrySchedule::tried`] to the `Race`, and report the outcome
 /// of its attempts. Each dialing tries at least one address, so the schedule ends.
 #[derive(Default)]
 pub struct RetrySchedule {

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Runs `test`. What the dialer does in the background waits until [`filled`] or [`idle`] let it.
+/// Runs `test`. The dialer's background tasks run only within [`filled`] and [`idle`].
 fn with_dialer<T>(options: DialOptions, test: impl AsyncFnOnce(&Rc<Dialer>) -> T) -> T {
     let executor = Rc::new(LocalExecutor::new());
     crate::reactor::block_on(test(&Dialer::new(executor, options))).unwrap()
@@ -27,13 +27,13 @@ fn listen_at(address: SocketAddr) -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 fn refusing() -> SocketAddr {
     // Listeners of other tests do not take ports of this host.
     listen_at((Ipv4Addr::new(127, 77, 0, 1), 0).into()).1
 }
 
-/// An address that does not answer: its queue of connections is full. Hold what is returned.
+/// An address that does not answer, because its accept queue is full. Keep the returned sockets open.
 fn blackhole(address: SocketAddr) -> (TcpListener, TcpStream, SocketAddr) {
     let (listener, address) = listen_at(address);
     rustix::net::listen(&listener, 0).expect("a queue for one");
@@ -45,7 +45,7 @@ fn now() -> Instant {
     clock::now()
 }
 
-/// One connect as a session's first.
+/// The first connection of a session.
 async fn connect(
     dialer: &Rc<Dialer>,
     addresses: &[SocketAddr],
@@ -356,7 +356,7 @@ fn the_future_is_small() {
     });
 }
 
-/// Waits until so many warm connections stand ready.
+/// Waits until exactly `count` prewarmed connections exist.
 async fn filled(dialer: &Rc<Dialer>, count: usize) {
     while dialer.warm_connections() < count {
         dialer.executor.tick().await;
@@ -364,7 +364,7 @@ async fn filled(dialer: &Rc<Dialer>, count: usize) {
     assert_eq!(dialer.warm_connections(), count);
 }
 
-/// Waits until nothing is done in the background.
+/// Waits until no background task is left.
 async fn idle(dialer: &Rc<Dialer>) {
     while !dialer.executor.is_empty() {
         dialer.executor.tick().await;

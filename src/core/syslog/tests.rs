@@ -1,4 +1,4 @@
-//! Lines against a syslogd of the tests' own, that comes and goes.
+//! The logger against a syslogd of the tests, which starts, stops and stalls.
 
 use super::*;
 use std::fs;
@@ -24,7 +24,7 @@ impl Memory {
     }
 }
 
-/// A directory for a socket, gone with the test.
+/// A directory for a socket, which is deleted with the test.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -64,7 +64,7 @@ fn received(syslogd: &UnixDatagram) -> Option<String> {
     Some(String::from_utf8(buffer[..len].to_vec()).unwrap())
 }
 
-/// What stands after `ident[pid]: `.
+/// The text after `ident[pid]: `.
 fn message(syslogd: &UnixDatagram) -> Option<String> {
     let line = received(syslogd)?;
     Some(line.split_once("]: ").unwrap().1.to_owned())
@@ -213,7 +213,7 @@ fn a_stuck_syslogd_costs_lines_and_nothing_else() {
     let directory = Directory::new();
     let syslogd = directory.syslogd();
     let (mut writer, memory) = to_syslog(&directory);
-    // Every call returns although nobody reads.
+    // Every call returns although no reader empties the socket.
     for n in 0..LINES {
         writer.line(Instant::now(), Level::Info, &format!("line {n}"));
     }

@@ -30,9 +30,9 @@ pub enum Frame {
 /// Why a frame is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFrame {
-    /// The frame is longer than [`MAX_FRAME_LEN`].
+    /// The frame is longer than the limit. Holds its length in bytes.
     TooLong(u32),
-    /// The frame is shorter than any message, and not a transport error.
+    /// The frame is shorter than any message, and not a transport error. Holds its length in bytes.
     TooShort(usize),
     /// The bytes around the frame are not TLS records.
     Records,

@@ -270,7 +270,7 @@ fn frames_come_out_however_they_are_cut() {
 }
 
 #[test]
-fn frames_that_nobody_sends_are_refused() {
+fn invalid_frames_are_refused() {
     let refuse = |tag, bytes: &[u8]| frames::Reader::new(tag).handle_input(bytes, &mut Vec::new());
     let len = |len: u32| len.to_le_bytes();
     assert_eq!(

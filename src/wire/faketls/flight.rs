@@ -38,48 +38,7 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
     });
     body.extend([0x01, 0x00]);
     block16(&mut body, |out| {
-        let mut extension = |kind: [u8; 2], body: &[u8]| {
-            out.extend(kind);
-            block16(out, |out| out.extend(body));
-        };
-        extension(grease(1), &[]);
-        if let Some(name) = server_name {
-            let mut list = Vec::new();
-            block16(&mut list, |out| {
-                out.push(0);
-                block16(out, |out| out.extend(name.as_bytes()));
-            });
-            extension([0x00, 0x00], &list);
-        }
-        extension([0x00, 0x17], &[]);
-        extension([0xff, 0x01], &[0]);
-        let [high, low] = grease(2);
-        extension(
-            [0x00, 0x0a],
-            &[0, 8, high, low, 0x00, 0x1d, 0x00, 0x17, 0x00, 0x18],
-        );
-        extension([0x00, 0x0b], &[1, 0]);
-        extension([0x00, 0x23], &[]);
-        extension([0x00, 0x10], b"\0\x0c\x02h2\x08http/1.1");
-        extension([0x00, 0x05], &[1, 0, 0, 0, 0]);
-        let algorithms = [
-            0, 16, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x08, 0x05, 0x05, 0x01, 0x08, 0x06, 0x06,
-            0x01,
-        ];
-        extension([0x00, 0x0d], &algorithms);
-        extension([0x00, 0x12], &[]);
-        let mut shares = Vec::new();
-        block16(&mut shares, |out| {
-            out.extend([high, low, 0, 1, 0]);
-            out.extend(GROUP_X25519.to_be_bytes());
-            block16(out, |out| out.extend(x25519::key_share(fill)));
-        });
-        extension([0x00, 0x33], &shares);
-        extension([0x00, 0x2d], &[1, 1]);
-        let [high, low] = grease(3);
-        extension([0x00, 0x2b], &[6, high, low, 0x03, 0x04, 0x03, 0x03]);
-        extension([0x00, 0x1b], &[2, 0x00, 0x02]);
-        extension(grease(4), &[0]);
+        extensions(out, server_name, grease, fill);
     });
     let mut out = Vec::with_capacity(body.len().saturating_add(9));
     out.extend([0x16, 0x03, 0x01]);
@@ -88,6 +47,56 @@ pub fn client_hello(server_name: Option<&str>, fill: &mut dyn FnMut(&mut [u8])) 
         block16(out, |out| out.extend(body));
     });
     out
+}
+
+/// Appends the extensions. `grease` gives the GREASE values by number.
+fn extensions(
+    out: &mut Vec<u8>,
+    server_name: Option<&str>,
+    grease: impl Fn(usize) -> [u8; 2],
+    fill: &mut dyn FnMut(&mut [u8]),
+) {
+    let mut extension = |kind: [u8; 2], body: &[u8]| {
+        out.extend(kind);
+        block16(out, |out| out.extend(body));
+    };
+    extension(grease(1), &[]);
+    if let Some(name) = server_name {
+        let mut list = Vec::new();
+        block16(&mut list, |out| {
+            out.push(0);
+            block16(out, |out| out.extend(name.as_bytes()));
+        });
+        extension([0x00, 0x00], &list);
+    }
+    extension([0x00, 0x17], &[]);
+    extension([0xff, 0x01], &[0]);
+    let [high, low] = grease(2);
+    extension(
+        [0x00, 0x0a],
+        &[0, 8, high, low, 0x00, 0x1d, 0x00, 0x17, 0x00, 0x18],
+    );
+    extension([0x00, 0x0b], &[1, 0]);
+    extension([0x00, 0x23], &[]);
+    extension([0x00, 0x10], b"\0\x0c\x02h2\x08http/1.1");
+    extension([0x00, 0x05], &[1, 0, 0, 0, 0]);
+    let algorithms = [
+        0, 16, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x08, 0x05, 0x05, 0x01, 0x08, 0x06, 0x06, 0x01,
+    ];
+    extension([0x00, 0x0d], &algorithms);
+    extension([0x00, 0x12], &[]);
+    let mut shares = Vec::new();
+    block16(&mut shares, |out| {
+        out.extend([high, low, 0, 1, 0]);
+        out.extend(GROUP_X25519.to_be_bytes());
+        block16(out, |out| out.extend(x25519::key_share(fill)));
+    });
+    extension([0x00, 0x33], &shares);
+    extension([0x00, 0x2d], &[1, 1]);
+    let [high, low] = grease(3);
+    extension([0x00, 0x2b], &[6, high, low, 0x03, 0x04, 0x03, 0x03]);
+    extension([0x00, 0x1b], &[2, 0x00, 0x02]);
+    extension(grease(4), &[0]);
 }
 
 /// Counter of the encrypted bytes of a server's first flight.

@@ -1,26 +1,36 @@
-//! Races against a clock that only the test moves: a table of scenarios, and what holds in all of them.
+//! Races against a clock that only the test advances: a table of scenarios, and properties that hold in all of them.
 
 use super::*;
 use crate::dial::health::AddressFailure;
 use crate::sys::clock;
 
-/// How an address behaves.
+/// The behaviour of an address.
 #[derive(Clone, Copy, Debug)]
 enum Behaves {
-    /// Connects after so many ms.
+    /// Connects after this many milliseconds.
     Ok(u64),
-    /// Refuses after so many ms.
+    /// Refuses after this many milliseconds.
     Refuses(u64),
-    /// Drops everything.
+    /// Drops every packet.
     Blackhole,
 }
 use Behaves::{Blackhole, Ok, Refuses};
 
-/// What came out of a race.
+impl Behaves {
+    /// When an attempt that begins at `begun` ends by itself.
+    fn ends_at(self, begun: Instant) -> Option<Instant> {
+        match self {
+            Ok(ms) | Refuses(ms) => Some(begun + Duration::from_millis(ms)),
+            Blackhole => None,
+        }
+    }
+}
+
+/// The result of a race.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Result {
     winner: Option<SocketAddr>,
-    /// ms since its start.
+    /// Milliseconds since its start.
     at: u64,
     attempts: Vec<SocketAddr>,
     failed: Vec<(SocketAddr, ConnectFailure)>,
@@ -42,7 +52,17 @@ fn addresses(names: &str) -> Vec<SocketAddr> {
     names.split_whitespace().map(address).collect()
 }
 
-/// Addresses, what is known of them, and the time.
+/// An attempt that has not ended: its address, when it ends by itself, and how.
+type OpenAttempt = (SocketAddr, Option<Instant>, Behaves);
+
+/// The attempt that ends first.
+fn first_event(open: &[OpenAttempt]) -> Option<(Instant, SocketAddr, Behaves)> {
+    open.iter()
+        .filter_map(|attempt| Some((attempt.1?, attempt.0, attempt.2)))
+        .min_by_key(|event| event.0)
+}
+
+/// The health of addresses, and the time.
 struct World {
     health: Health,
     begun: Instant,
@@ -67,13 +87,13 @@ impl World {
         self.now += Duration::from_millis(ms);
     }
 
-    /// Runs one race to its end and checks what every race promises.
+    /// Runs one race to its end and checks the promises of every race.
     fn race(&mut self, table: &[(SocketAddr, Behaves)], tried: &[SocketAddr]) -> Result {
         let all: Vec<SocketAddr> = table.iter().map(|row| row.0).collect();
         let begun = self.now;
         let mut race =
             Race::new(&all, &self.health, self.prefer, tried, begun).with_timeout(Some(CONNECT_TIMEOUT));
-        let mut open: Vec<(SocketAddr, Option<Instant>, Behaves)> = Vec::new();
+        let mut open: Vec<OpenAttempt> = Vec::new();
         let mut result = Result::default();
         let random = (self.random)();
         for _ in 0..20 * (all.len() + 1) {
@@ -82,16 +102,9 @@ impl World {
                     assert!(!result.attempts.contains(&address), "{address} is begun twice");
                     assert_eq!(result.winner, None, "begun after the win");
                     result.attempts.push(address);
-                    let behaves = table
-                        .iter()
-                        .find(|row| row.0 == address)
-                        .expect("one of the table")
-                        .1;
-                    let after = match behaves {
-                        Ok(ms) | Refuses(ms) => Some(Duration::from_millis(ms)),
-                        Blackhole => None,
-                    };
-                    open.push((address, after.map(|after| self.now + after), behaves));
+                    let row = table.iter().find(|row| row.0 == address);
+                    let behaves = row.expect("one of the table").1;
+                    open.push((address, behaves.ends_at(self.now), behaves));
                 }
                 Action::End(address, end) => {
                     let at = open.iter().position(|attempt| attempt.0 == address);
@@ -113,10 +126,7 @@ impl World {
                     return result;
                 }
                 Action::Wait(until) => {
-                    let event = open
-                        .iter()
-                        .filter_map(|attempt| Some((attempt.1?, attempt.0, attempt.2)))
-                        .min_by_key(|event| event.0);
+                    let event = first_event(&open);
                     if until.is_some_and(|until| event.is_none_or(|event| until < event.0)) {
                         let until = until.expect("as asked");
                         assert!(until > self.now, "a wait in the past");
@@ -251,7 +261,7 @@ fn what_is_healthy_goes_first_and_what_cools_last() {
     let given = addresses("6.1 4.1 4.2 4.3 6.2");
     let of = |world: &World, now| order(&given, &world.health, Auto, now);
     assert_eq!(of(&world, now), addresses("4.2 6.2 4.3 4.1 6.1"));
-    // Having cooled down is no proof.
+    // The end of a cool-down does not make an address healthy.
     let later = now + Duration::from_secs(3);
     assert_eq!(of(&world, later), addresses("4.2 6.2 4.3 4.1 6.1"));
     world.health.handle_answered(address("6.1"), later);

@@ -94,7 +94,7 @@ fn arithmetic_is_that_of_the_reference() {
             let (x, y) = (Element::from_bytes(a), Element::from_bytes(b));
             let ours = [x.mul(&y), x.add(&y), x.sub(&y), x.mul_121666()].map(Element::to_bytes);
             assert_eq!(ours, reference::all(a, b), "{a:?} {b:?}");
-            // Results are as good as inputs, however often.
+            // Results are valid inputs again.
             let long = x.sub(&y).mul(&x.add(&y)).sub(&x.square()).add(&y.square());
             assert_eq!(long.to_bytes(), [0; 32], "{a:?} {b:?}");
         }
@@ -191,7 +191,7 @@ fn points_outside_are_told_from_those_inside() {
 fn the_base_point_times_eight() {
     let mut nine = [0; 32];
     nine[0] = 9;
-    // The affine formulas on Python's integers, a way of computing that shares nothing with ours.
+    // Computed with the affine formulas on Python's integers, independently of this module.
     let expected = hex("6899c948ed6f71f11ea974adcaed787aa15cb6c84d883bd82d5cd6aad7a65f27");
     assert_eq!(times_8(from_x(nine)).map(x_of), Some(expected));
 }
