@@ -118,7 +118,6 @@ fn what_a_link_prints_it_reads() {
 #[test]
 fn what_is_no_link_of_a_message_is_said() {
     let no = LinkError::NoMessage;
-    let bad = |what, text: &str| LinkError::BadNumber(what, text.into());
     let cases = [
         ("", LinkError::Empty),
         (" \n", LinkError::Empty),
