@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 /// Failures in a row without an answer, after which waiting callers get the error.
 const MAX_FAILURES: u32 = 6;
-/// Pause after the second failure in a row. It doubles with each further one, up to [`MAX_PAUSE`].
+/// Base of the pause between two attempts. The pause doubles with each failure in a row: 0.5 s after the second failure
+/// (a first one is followed by an attempt at once), 8 s from the sixth on.
 pub(super) const INITIAL_PAUSE: Duration = Duration::from_millis(250);
-/// Upper bound of the pause between two attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(32);
-/// Pause after transport error −429 (too many connections). It doubles with each further one.
+/// Pause after transport error −429 (too many connections). It doubles with each further one, up to 16 s at the fourth.
 const TOO_MANY_CONNECTIONS_PAUSE: Duration = Duration::from_secs(2);
 /// Transport errors −404 (unknown key) in a row until the key is given up: proxies send a −404 of their own, too.
 const MAX_UNKNOWN_KEY: u32 = 3;
@@ -69,7 +68,7 @@ impl Failures {
         }
         // A single loss is usually an accident: the second attempt follows at once.
         if self.count > 1 || matches!(error, OpenError::Transport(-429)) {
-            self.not_before = now.checked_add(pause.min(MAX_PAUSE));
+            self.not_before = now.checked_add(pause);
         }
         self.last = Some(error.clone().into());
         forget_key
