@@ -1,8 +1,8 @@
 //! The statistics pages: `/stats`, `/metrics`, `/status` and `/status.txt` over HTTP/1.x (RFC 9112), and the client for `mtrelay status`.
 //!
-//! It answers one request a connection and closes. Promises: at most 16 connections and 64 KiB of request heads at once, each cut
-//! after five seconds; a process out of descriptors makes it wait, never spin; and a web page cannot read the counters through a
-//! name of its own that it points at this address (DNS rebinding), for only IP addresses and `localhost` are served.
+//! Each connection is answered once and closed. Promises: at most 16 connections and 64 KiB of request heads at one time, each
+//! connection closed after five seconds; without free descriptors accepting pauses and does not spin; a web page cannot read the
+//! counters through a host name that it points at this address (DNS rebinding), because only IP addresses and `localhost` are served.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -20,12 +20,12 @@ use mtrelay_core::host::names_this_machine;
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::socket;
 
-/// What a connection may cost.
+/// The limits of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; others wait in the kernel's queue.
+    /// Connections at one time; others wait in the kernel's accept queue.
     pub connections: usize,
-    /// From accepting a connection to closing it.
+    /// The time from accepting a connection to closing it.
     pub deadline: Duration,
 }
 
@@ -38,31 +38,32 @@ impl Default for Limits {
     }
 }
 
-/// The longest request head: a browser's is about 1 KiB.
+/// The longest request head, in bytes: a browser's has about 1 KiB.
 const HEAD_MAX: usize = 4096;
 
+/// The largest number of headers in a request.
 const HEADERS_MAX: usize = 64;
 
-/// How much of what follows a request is read, so that closing does not reset the connection before the answer was read.
+/// Bytes read after the request, at most: unread bytes would make close(2) reset the connection before the client has read the answer.
 const LINGER_MAX: usize = 64 * 1024;
 
-/// Once more than any client needs to read an answer and close.
+/// The time for that, at most.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// How long accepting pauses when the process has no descriptors or memory left.
+/// The pause in accepting while the process has no free descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves the pages for ever. Dropping it closes every connection.
+/// Serves the pages; the future never ends. Dropping it closes every connection.
 pub async fn serve(listener: Async<TcpListener>, snapshot: Rc<dyn Fn() -> Snapshot>) {
     serve_within(listener, snapshot, Limits::default()).await;
 }
 
-/// As [`serve`], with limits of one's own.
+/// As [`serve`], with other limits.
 pub async fn serve_within(listener: Async<TcpListener>, snapshot: Rc<dyn Fn() -> Snapshot>, limits: Limits) {
     Server::new(snapshot, limits).run(listener).await;
 }
 
-/// Whether `head` is a whole request that would be answered with a page or with a reason why there is none.
+/// Whether `head` is a whole request, to be answered with a page or an error.
 #[must_use]
 pub fn is_understood(head: &[u8]) -> bool {
     matches!(parse(head), Parsed::Request(_))
@@ -71,7 +72,7 @@ pub fn is_understood(head: &[u8]) -> bool {
 struct Server {
     snapshot: Rc<dyn Fn() -> Snapshot>,
     limits: Limits,
-    /// Connections open now, and at most so far.
+    /// Open connections, and the highest number so far.
     open: Cell<usize>,
     peak: Cell<usize>,
 }
@@ -88,7 +89,7 @@ impl Server {
 
     async fn run(&self, listener: Async<TcpListener>) {
         let places = Semaphore::new(self.limits.connections);
-        // An executor of its own: the connections end when this future is dropped.
+        // With an executor of its own, the connections end when this future is dropped.
         let connections = LocalExecutor::new();
         let accept = async {
             loop {
@@ -117,7 +118,7 @@ impl Server {
             Timer::after(self.limits.deadline).await;
             Err(io::ErrorKind::TimedOut.into())
         };
-        // Whatever became of it, the connection is closed now, and there is nobody to tell.
+        // The connection is closed after a success and after an error alike.
         let _: io::Result<()> = future::or(self.exchange(stream), deadline).await;
         self.open.set(self.open.get() - 1);
     }
@@ -180,8 +181,8 @@ impl Server {
     }
 }
 
-/// Whether only the connection that was to be accepted is gone, and the next one may be fine. Whatever else there is could come back
-/// at once for ever, as EMFILE does.
+/// Whether the error concerns one connection only, so that the next one can be accepted at once. Other errors, such as EMFILE, would
+/// come back at once.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -239,7 +240,7 @@ fn parse(head: &[u8]) -> Parsed {
     }
 }
 
-/// What the request asks for; `None` when RFC 9112 calls it invalid.
+/// The parts of the request that matter here; `None` if RFC 9112 calls it invalid.
 fn understand(request: &httparse::Request<'_, '_>) -> Option<Request> {
     let method = match request.method? {
         "GET" => Method::Get,
@@ -252,13 +253,13 @@ fn understand(request: &httparse::Request<'_, '_>) -> Option<Request> {
         .filter(|header| header.name.eq_ignore_ascii_case("host"));
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(host.value),
-        // Only HTTP/1.0 may leave it out, and no browser does.
+        // Only HTTP/1.0 may omit it; browsers never do.
         (None, _) if request.version == Some(0) => None,
         _ => return None,
     };
     let mut host_is_ours = host.is_none_or(names_this_machine);
     let mut target = request.path?;
-    // The form that proxies are asked in: every server has to understand it, and its host is the one that counts.
+    // The absolute form, which proxies receive. Every server must accept it, and its host overrides the header.
     if let Some((scheme, rest)) = target.split_at_checked(7)
         && scheme.eq_ignore_ascii_case("http://")
     {
@@ -285,7 +286,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// `text` is the reason phrase, with an explanation for people after a colon.
+    /// An error page. `text` is the reason phrase, followed by a colon and an explanation for people.
     fn refusal(code: u16, text: &'static str) -> Answer {
         let reason = text.split(':').next().unwrap_or(text);
         Answer {
@@ -318,13 +319,13 @@ impl Answer {
     }
 }
 
-/// How long `fetch` takes at most.
+/// The time limit of `fetch`.
 const FETCH_TIME: Duration = Duration::from_secs(5);
 
-/// The longest reply that `fetch` takes: 1,000 users are about 200 KiB.
+/// The longest reply that `fetch` accepts, in bytes: 1,000 users are about 200 KiB.
 const FETCH_MAX: usize = 4 << 20;
 
-/// Asks a relay's statistics page; blocks for at most five seconds. The answer is the status code and the body.
+/// Requests a statistics page of a running relay; blocks for at most five seconds. Returns the status code and the body.
 pub fn fetch(addr: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     fetch_within(addr, path, FETCH_TIME, FETCH_MAX)
 }
@@ -348,14 +349,14 @@ fn fetch_within(addr: SocketAddr, path: &str, time: Duration, most: usize) -> io
     let mut reply = Vec::new();
     let mut piece = [0; 4096];
     loop {
-        // For each read anew: a server that trickles gets no more time than one that is silent.
+        // Set before each read: a server that sends slowly gets no more time than a silent one.
         stream.set_read_timeout(Some(left()?))?;
         match stream.read(&mut piece) {
             Ok(0) => break,
             Ok(n) if n > most - reply.len() => return Err(invalid("the reply is too long")),
             Ok(n) => reply.extend_from_slice(&piece[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What a read timeout is called on Unix.
+            // A read timeout on Unix.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
             }

@@ -27,7 +27,7 @@ fn serving<T>(server: &Server, test: impl AsyncFnOnce(SocketAddr) -> T) -> T {
     let addr = listener.get_ref().local_addr().unwrap();
     let serve = async {
         server.run(listener).await;
-        unreachable!("it serves for ever")
+        unreachable!("the server never ends")
     };
     let watchdog = async {
         Timer::after(LONG).await;

@@ -124,7 +124,7 @@ pub enum Value<'a> {
     Int(i64),
     /// Any other number.
     Double(f64),
-    /// Text up to its first NUL, in whatever encoding.
+    /// Text up to its first NUL, in any encoding.
     Str(&'a [u8]),
     /// The payload of a list: [`fields`] without names.
     Array(&'a [u8]),
@@ -206,7 +206,7 @@ impl Writer {
         self.header(u32::from(id) << 24);
     }
 
-    /// Closes whatever was opened last.
+    /// Closes the table or array opened last.
     pub fn close(&mut self) {
         if let Some(at) = self.open.pop() {
             // What may be written is bounded far below 24 bits; see `message::MAX_LEN`.
@@ -255,7 +255,7 @@ impl Writer {
         self.close();
     }
 
-    /// A named text. A NUL inside would end it for every reader, so it ends there.
+    /// A named text. It is cut at its first NUL, where every reader would end it.
     pub fn put_text(&mut self, name: &str, text: &str) {
         self.open_field(kind::STRING, name);
         self.text(text);

@@ -1,8 +1,7 @@
-//! A connection to the bus: bytes of a Unix socket in both directions, messages for whoever owns it.
+//! A connection to the bus: a Unix socket with a queue of messages in each direction.
 //!
-//! Promises: it never waits for the bus to read. What is to be sent stands in a queue; while that holds more than
-//! [`FULL`], no further message is taken in, so that at most `FULL` and one answer are held, and a bus that reads
-//! nothing for [`STALL`] is given up.
+//! Promises: sending never waits for the bus. While the send queue holds more than [`FULL`], no further message is received, so that at
+//! most `FULL` and one answer are held. If the bus reads nothing for [`STALL`], the connection is closed.
 
 use super::message::{Inbox, Message};
 use mtrelay_core::reactor::{Async, Timer};
@@ -15,11 +14,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// From here on the queue takes no more answers: one of ordinary length always fits on top.
+/// The length of the send queue, in bytes, from which no further call is received. One answer can still be added.
 const FULL: usize = 64 << 10;
-/// How long the bus may leave the queue as it is.
+/// The time after which a bus that takes nothing from the queue is given up.
 const STALL: Duration = Duration::from_secs(30);
-/// How much is read at a time.
+/// Bytes for each read.
 const PIECE: usize = 2048;
 
 /// The connection.
@@ -28,9 +27,9 @@ pub(super) struct Client {
     stream: Async<UnixStream>,
     inbox: Inbox,
     outbox: Vec<u8>,
-    /// How much of the queue has gone.
+    /// Bytes of the queue that were sent.
     sent: usize,
-    /// Runs while the queue stands still.
+    /// Runs while the bus takes nothing from the queue.
     stall: Option<Timer>,
 }
 
@@ -38,7 +37,7 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// As connect(2). A bus so busy that its queue of connections is full is an error, too: nothing here waits.
+    /// As connect(2). A bus whose queue of connections is full is an error, too: connecting never waits.
     pub(super) fn connect(path: &Path) -> io::Result<Client> {
         Ok(Client {
             stream: Async::new_nonblocking(socket::connect_unix(path)?)?,
@@ -49,26 +48,26 @@ impl Client {
         })
     }
 
-    /// Queues a message. It goes out as [`Client::poll_message`] is polled.
+    /// Queues a message. It is sent while [`Client::poll_message`] is polled.
     pub(super) fn send(&mut self, message: &[u8]) {
         self.outbox.drain(..self.sent);
         self.sent = 0;
         self.outbox.extend_from_slice(message);
     }
 
-    /// Whether the queue takes more without growing beyond its bound.
+    /// Whether the queue is shorter than its bound.
     pub(super) fn has_room(&self) -> bool {
         self.outbox.len() - self.sent < FULL
     }
 
-    /// Sends what is queued, and gives the next message.
+    /// Sends the queue and receives the next message.
     pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Message>> {
         loop {
             self.poll_send(context)?;
             if !self.has_room() {
                 return Poll::Pending;
             }
-            let broken = |_| io::Error::new(ErrorKind::InvalidData, "what it sends is no message");
+            let broken = |_| io::Error::new(ErrorKind::InvalidData, "malformed message");
             if let Some(message) = self.inbox.next_message().map_err(broken)? {
                 return Poll::Ready(Ok(message));
             }
@@ -84,7 +83,7 @@ impl Client {
         }
     }
 
-    /// Sends until the queue is empty or the socket takes no more.
+    /// Sends until the queue is empty or the socket would block.
     fn poll_send(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         while self.sent < self.outbox.len() {
             if self.stream.may_write(context).is_pending() {
@@ -105,7 +104,7 @@ impl Client {
             }
         }
         self.stall = None;
-        // Its memory goes back, too: answers are rare and can be long.
+        // The memory is freed: answers are rare and can be long.
         self.outbox = Vec::new();
         self.sent = 0;
         Ok(())

@@ -1,32 +1,32 @@
-//! A document for the bus: what [`Emit`] is told, as blobmsg.
+//! A document for the bus: the values given to [`Emit`], as blobmsg.
 //!
-//! Its length is bounded: beyond [`MAX_LEN`] no further elements are taken into arrays, and the field `truncated` says so.
+//! Its length is bounded: beyond [`MAX_LEN`] arrays take no further elements, and the field `truncated` is set.
 
 use super::blob::{Writer, kind};
 use crate::metrics::Emit;
 
-/// 1,000 users with names of twenty letters are about 220 KiB. The bus itself drops what goes beyond 1 MiB for one reader.
+/// The bound, in bytes: 1,000 users with names of twenty letters are about 220 KiB. The bus drops a reader that has 1 MiB waiting.
 const MAX_LEN: usize = 256 << 10;
 
-/// A table in the making.
+/// A document that is being written.
 #[derive(Debug, Default)]
 pub struct Document {
     writer: Writer,
-    /// How many tables and arrays are open.
+    /// Open tables and arrays.
     depth: usize,
-    /// While an element is left out: how many are open inside of it.
+    /// Open tables and arrays inside of an element that is left out.
     skipping: usize,
     truncated: bool,
 }
 
 impl Document {
-    /// An empty one.
+    /// An empty document.
     #[must_use]
     pub fn new() -> Document {
         Document::default()
     }
 
-    /// The fields, one after the other.
+    /// The encoded fields.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         if self.truncated {
@@ -36,7 +36,7 @@ impl Document {
     }
 
     fn open(&mut self, kind: u8, name: &str) {
-        // Only elements have no name: what has one belongs to the shape of the document.
+        // Elements of arrays have no name. A named value belongs to the shape of the document and is never left out.
         if self.skipping > 0 || (name.is_empty() && self.writer.len() >= MAX_LEN) {
             self.truncated = true;
             self.skipping += 1;
@@ -71,7 +71,7 @@ impl Emit for Document {
         }
     }
 
-    /// Always of 64 bits, so that the type of a counter does not change while it grows.
+    /// Always 64 bits, so that the type of a counter does not change while it grows.
     fn int(&mut self, name: &str, value: i64) {
         self.put(kind::INT64, name, &value.to_be_bytes());
     }

@@ -1,26 +1,26 @@
 //! Messages of ubus: a header of eight bytes (version, type, sequence number, peer), then one blob of attributes.
 //!
-//! [`Inbox`] takes bytes as a socket gives them and gives messages. What reaches this object is a few hundred bytes
-//! long; of anything longer than [`MAX_REQUEST_LEN`] only the header is kept, so that no caller makes a small router
-//! hold a megabyte, and none can end the connection for all others.
+//! [`Inbox`] turns the bytes of a socket into messages. Calls of this object are a few hundred bytes long; of a message longer than
+//! [`MAX_REQUEST_LEN`] only the header is kept, so that a caller can neither make a small router hold a megabyte nor end the
+//! connection for all others.
 
 use super::blob::{self, Malformed, Writer};
 
 /// The types of messages.
 pub mod kind {
-    /// The bus greets; the peer is our own id.
+    /// Greeting of the bus; the peer is our own id.
     pub const HELLO: u8 = 0;
-    /// How a request ended.
+    /// The status of a finished request.
     pub const STATUS: u8 = 1;
-    /// What a request gave.
+    /// The data that answers a request.
     pub const DATA: u8 = 2;
-    /// Are you there?
+    /// A request for a sign of life.
     pub const PING: u8 = 3;
-    /// A method is called.
+    /// A call of a method.
     pub const INVOKE: u8 = 5;
-    /// An object is offered.
+    /// The registration of an object.
     pub const ADD_OBJECT: u8 = 6;
-    /// To the bus: tell all subscribers. From it: whether there are any.
+    /// To the bus: a notification for all subscribers. From it: whether there is a subscriber.
     pub const NOTIFY: u8 = 10;
 }
 
@@ -38,26 +38,26 @@ pub mod attr {
     pub const SIGNATURE: u8 = 6;
     /// Arguments, or an answer.
     pub const DATA: u8 = 7;
-    /// One byte: nobody waits for an answer.
+    /// One byte: the caller expects no answer.
     pub const NO_REPLY: u8 = 10;
 }
 
-/// How a call ended, in the bus's own numbers.
+/// The status of a call, in the numbers of ubus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u32);
 
 impl Status {
-    /// Done.
+    /// Success.
     pub const OK: Status = Status(0);
-    /// An argument of the wrong type, or a value that cannot be.
+    /// An argument of the wrong type or with an impossible value.
     pub const INVALID_ARGUMENT: Status = Status(2);
     /// The object has no such method.
     pub const METHOD_NOT_FOUND: Status = Status(3);
-    /// What an argument names does not exist.
+    /// The item that an argument names does not exist.
     pub const NOT_FOUND: Status = Status(4);
-    /// There is nothing to answer with.
+    /// No data for an answer.
     pub const NO_DATA: Status = Status(5);
-    /// It took too long.
+    /// The call took too long.
     pub const TIMEOUT: Status = Status(7);
     /// Not possible the way the daemon runs.
     pub const NOT_SUPPORTED: Status = Status(8);
@@ -171,18 +171,18 @@ fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Broken> {
     Ok(Some((header, HEADER_LEN + blob_len)))
 }
 
-/// Those attributes of a message that an object's owner looks at.
+/// The attributes of a message that an object's owner reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes<'a> {
-    /// How a request of ours ended.
+    /// The status of a request of ours.
     pub status: Option<u32>,
-    /// Which object.
+    /// The object's number.
     pub objid: Option<u32>,
-    /// Which method, without its NUL.
+    /// The method's name, without its NUL.
     pub method: Option<&'a [u8]>,
     /// The arguments: [`blob::fields`].
     pub data: Option<&'a [u8]>,
-    /// Nobody waits for an answer.
+    /// The caller expects no answer.
     pub no_reply: bool,
 }
 

@@ -1,21 +1,23 @@
-//! The methods of the object: a table of names, arguments and what each does.
+//! The methods of the object: a table of names, arguments and functions.
 
 use super::blob::{self, Value, kind};
-use super::{Check, Document, Failure, Service, Status};
+use super::document::Document;
+use super::message::Status;
+use super::service::{Check, Failure, Service};
 
-/// Sessions on a page, if the caller says nothing, and at most: 256 of them are about 60 KiB.
+/// Sessions on a page without `limit`, and the maximum: 256 rows are about 60 KiB.
 const PAGE: usize = 64;
-const LONGEST_PAGE: usize = 256;
+const MAX_PAGE: usize = 256;
 
 /// A method of the object.
 pub(super) struct Method {
     pub(super) name: &'static str,
-    /// Each with its type: [`kind::INT32`] stands for whole numbers of any length.
+    /// Name and type of each; [`kind::INT32`] stands for integers of any length.
     pub(super) arguments: &'static [(&'static str, u8)],
     pub(super) call: Call,
 }
 
-/// Fills the document, or begins what will be one.
+/// Fills the document, or starts a deferred answer.
 type Call = fn(&dyn Service, &Arguments<'_>, &mut Document) -> Result<Option<Check>, Failure>;
 
 /// In the order in which `ubus -v list` shows them.
@@ -48,7 +50,7 @@ pub(super) const METHODS: [Method; 7] = [
         name: "sessions",
         arguments: &[("limit", kind::INT32), ("offset", kind::INT32)],
         call: |service, arguments, out| {
-            let limit = arguments.count(0)?.map_or(PAGE, |limit| limit.min(LONGEST_PAGE));
+            let limit = arguments.count(0)?.map_or(PAGE, |limit| limit.min(MAX_PAGE));
             service.emit_sessions(arguments.count(1)?.unwrap_or(0), limit, out);
             Ok(None)
         },
@@ -76,15 +78,15 @@ pub(super) const METHODS: [Method; 7] = [
         call: |service, _, _| service.reload().map(|()| None),
     },
 ];
-/// No method takes more.
-const MOST_ARGUMENTS: usize = 2;
+/// The largest number of arguments of a method.
+const MAX_ARGUMENTS: usize = 2;
 
-/// What a call was given, in the order of the method's own list.
+/// The arguments of a call, in the order of the method's own list.
 #[derive(Debug, Default)]
-pub(super) struct Arguments<'a>([Option<Value<'a>>; MOST_ARGUMENTS]);
+pub(super) struct Arguments<'a>([Option<Value<'a>>; MAX_ARGUMENTS]);
 
 impl<'a> Arguments<'a> {
-    /// Unknown ones are passed over (the web server adds its own to every call), and null is as good as none.
+    /// Unknown arguments are ignored (LuCI's web server adds one to every call); null counts as absent.
     pub(super) fn parse(wanted: &[(&str, u8)], data: &'a [u8]) -> Result<Arguments<'a>, Status> {
         let mut arguments = Arguments::default();
         for field in blob::fields(data) {
@@ -110,7 +112,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A number that cannot be negative.
+    /// A number that must not be negative.
     fn count(&self, at: usize) -> Result<Option<usize>, Status> {
         match self.int(at) {
             Some(value) if value < 0 => Err(Status::INVALID_ARGUMENT),

@@ -246,7 +246,7 @@ fn the_daemon_speaks_as_libubus_does_byte_for_byte() {
     played.expect("owner-add-object");
     played.send("bus-object-added");
     played.send("bus-done");
-    relay.wait_log("ubus: the object 'mtrelay' is there");
+    relay.wait_log("ubus: object 'mtrelay' registered");
     for ignored in ["bus-subscribed", "bus-unsubscribed"] {
         played.send(ignored);
     }
