@@ -138,9 +138,7 @@ impl World {
                     if let Ok(_) = behaves {
                         let rtt = race.handle_connected(address, self.now).expect("it was running");
                         self.health.handle_connected(address, rtt, self.now);
-                        if result.winner.replace(address).is_some() {
-                            panic!("two winners");
-                        }
+                        assert!(result.winner.replace(address).is_none(), "two winners");
                         let at = open
                             .iter()
                             .position(|attempt| attempt.0 == address)
