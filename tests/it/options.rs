@@ -316,3 +316,41 @@ fn drain_timeout_0_ends_sessions_at_once() {
     let help = entry.expect("it is an option").help;
     assert!(help.ends_with("0: they are ended at once."), "{help}");
 }
+
+/// Defaults that pages state: `` `OPTION` (VALUE `` and table rows `` | `OPTION` | VALUE | `` with a number, in any page but the generated one
+/// and that of mtfetch.
+#[test]
+fn docs_state_the_defaults_of_the_table() {
+    let mut checked = 0;
+    let mut wrong = Vec::new();
+    for file in fs::read_dir(root("docs")).expect("docs is readable") {
+        let path = file.expect("the entry is readable").path();
+        let is_other = path.ends_with("options.md") || path.ends_with("mtfetch.md");
+        if is_other || path.extension().is_none_or(|ending| ending != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path)
+            .expect("the page is readable")
+            .replace('\n', " ");
+        for entry in RELAY
+            .iter()
+            .filter(|entry| entry.spec.default.parse::<u32>().is_ok())
+        {
+            let name = entry.spec.name;
+            for form in [format!("`{name}` ("), format!("| `{name}` | ")] {
+                for rest in text.split(&form).skip(1) {
+                    let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+                    if digits.is_empty() {
+                        continue;
+                    }
+                    checked += 1;
+                    if digits != entry.spec.default {
+                        wrong.push(format!("{}: {name} {digits}", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(checked >= 2, "only {checked} defaults");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
