@@ -24,7 +24,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub(crate) use redis::Server;
+pub(crate) use redis::RedisServer;
 
 /// Changes within this time are written together, to spare the flash memory.
 const WRITE_DELAY: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub(crate) struct CacheOptions {
     /// The file. Without one the entries end with the process.
     pub(crate) file: Option<PathBuf>,
     /// The Redis that gateways share.
-    pub(crate) redis: Option<Server>,
+    pub(crate) redis: Option<RedisServer>,
     /// The account. Access hashes and file references are valid for one account only.
     pub(crate) account: i64,
     /// How long an entry is valid.
@@ -180,7 +180,7 @@ impl Cache {
         format!("mtfetch:{}:{}:{link}", codec::VERSION, self.options.account)
     }
 
-    fn usable_redis(&self) -> Option<&Server> {
+    fn usable_redis(&self) -> Option<&RedisServer> {
         let rests = |at: Instant| at.elapsed() < REDIS_PAUSE;
         self.options
             .redis
@@ -235,6 +235,7 @@ mod tests {
     use super::*;
     use crate::memory_source;
     use mtrelay_core::reactor::block_on;
+    use mtrelay_test_support::relay::TempDir;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn options(file: Option<PathBuf>) -> CacheOptions {
@@ -246,30 +247,14 @@ mod tests {
         }
     }
 
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("mtfetch-cache-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Folder(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     fn find(cache: &Cache, link: &str) -> Option<Vec<Media>> {
         block_on(cache.find(&link.parse().unwrap())).unwrap()
     }
 
     #[test]
     fn what_is_kept_is_found_after_a_restart() {
-        let folder = Folder::new("restart");
-        let file = folder.0.join("cache");
+        let folder = TempDir::new();
+        let file = folder.path().join("cache");
         let album = vec![memory_source::media(1, 10), memory_source::media(2, 20)];
         let cache = Cache::new(options(Some(file.clone())));
         block_on(cache.insert(&"t.me/news/1".parse().unwrap(), &album)).unwrap();
@@ -290,8 +275,8 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_begun_anew() {
-        let folder = Folder::new("damaged");
-        let file = folder.0.join("cache");
+        let folder = TempDir::new();
+        let file = folder.path().join("cache");
         let cache = Cache::new(options(Some(file.clone())));
         block_on(cache.insert(&"t.me/news/1".parse().unwrap(), &[memory_source::media(1, 10)])).unwrap();
         cache.flush().unwrap();

@@ -38,7 +38,7 @@ pub(crate) struct Config {
     /// The file of the cache.
     pub(crate) cache: Option<PathBuf>,
     /// The Redis of the cache.
-    pub(crate) redis: Option<cache::Server>,
+    pub(crate) redis: Option<cache::RedisServer>,
     /// How long an entry of the cache is valid.
     pub(crate) cache_lifetime: Duration,
     /// Connections to the data centre of a file.
@@ -213,7 +213,7 @@ pub(crate) fn token(text: &str) -> Read<String> {
 #[derive(Clone, Debug)]
 pub(crate) enum CacheLocation {
     /// In a Redis.
-    Redis(cache::Server),
+    Redis(cache::RedisServer),
     /// In a file.
     File(PathBuf),
 }

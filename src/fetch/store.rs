@@ -269,25 +269,13 @@ const _: () = assert!(salts::MAX_SALTS <= u8::MAX as usize);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mtrelay_test_support::relay::TempDir;
 
-    struct Folder(PathBuf);
+    struct StoreFolder(TempDir);
 
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let folder = std::env::temp_dir().join(format!("mtfetch-store-{}-{name}", std::process::id()));
-            let _ = std::fs::remove_dir_all(&folder);
-            std::fs::create_dir_all(&folder).unwrap();
-            Folder(folder)
-        }
-
+    impl StoreFolder {
         fn store(&self) -> Store {
-            Store::new(self.0.join("session"))
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
+            Store::new(self.0.path().join("session"))
         }
     }
 
@@ -318,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_is_saved_is_loaded_and_nobody_else_reads_it() {
-        let folder = Folder::new("round");
+        let folder = StoreFolder(TempDir::new());
         let store = folder.store();
         assert_eq!(store.load().unwrap(), Contents::default());
         for contents in [contents(), Contents::default(), contents()] {
@@ -327,27 +315,27 @@ mod tests {
             let mode = std::fs::metadata(&store.path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 1);
         assert!(!format!("{:?}", contents()).contains("2, 2"));
     }
 
     #[test]
     fn an_open_file_is_closed_and_a_left_one_is_replaced() {
-        let folder = Folder::new("mode");
+        let folder = StoreFolder(TempDir::new());
         let store = folder.store();
         store.save(&contents()).unwrap();
         std::fs::set_permissions(&store.path, Permissions::from_mode(0o644)).unwrap();
         store.load().unwrap();
         let mode = std::fs::metadata(&store.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        std::fs::write(folder.0.join("session.new"), b"half").unwrap();
+        std::fs::write(folder.0.path().join("session.new"), b"half").unwrap();
         store.save(&Contents::default()).unwrap();
         assert_eq!(store.load().unwrap(), Contents::default());
     }
 
     #[test]
     fn every_damage_is_seen() {
-        let folder = Folder::new("damage");
+        let folder = StoreFolder(TempDir::new());
         let store = folder.store();
         let bytes = emit(&contents());
         let load = |bytes: &[u8]| {

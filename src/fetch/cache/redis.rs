@@ -11,6 +11,6 @@ mod enabled;
 mod resp;
 
 #[cfg(not(feature = "redis"))]
-pub(crate) use disabled::Server;
+pub(crate) use disabled::RedisServer;
 #[cfg(feature = "redis")]
-pub(crate) use enabled::Server;
+pub(crate) use enabled::RedisServer;

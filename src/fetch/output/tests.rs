@@ -3,37 +3,26 @@
 use super::*;
 use crate::memory_source::{self, Memory};
 use mtrelay_core::reactor::block_on;
+use mtrelay_test_support::relay::TempDir;
 use partial::BLOCK;
 use std::fs;
 
 const SIZE: u64 = 5 * BLOCK + 12_345;
 
-struct Folder(PathBuf);
+struct OutputFolder(TempDir);
 
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("mtfetch-output-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
+impl OutputFolder {
     fn file(&self) -> PathBuf {
-        self.0.join("film.mp4")
+        self.0.path().join("film.mp4")
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
+        let entries = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<String> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -65,7 +54,7 @@ fn get(memory: &Memory, media: &Media, target: &Target) -> (Seen, Result<(), Sav
 }
 
 /// A download that fails at this offset.
-fn broken_at(folder: &Folder, media: &Media, at: u64) {
+fn broken_at(folder: &OutputFolder, media: &Media, at: u64) {
     let memory = Memory::with([media.clone()]);
     *memory.fault.borrow_mut() = Some((at, FetchError::Connection("gone".into())));
     let (_, result) = get(&memory, media, &Target::File(folder.file()));
@@ -77,7 +66,7 @@ fn broken_at(folder: &Folder, media: &Media, at: u64) {
 }
 
 /// Resumes the download. Returns the bytes that were kept.
-fn goes_on(folder: &Folder, media: &Media) -> u64 {
+fn goes_on(folder: &OutputFolder, media: &Media) -> u64 {
     let memory = Memory::with([media.clone()]);
     let (seen, result) = get(&memory, media, &Target::File(folder.file()));
     result.unwrap();
@@ -92,7 +81,7 @@ fn goes_on(folder: &Folder, media: &Media) -> u64 {
 #[test]
 fn a_file_takes_its_place_when_it_is_whole() {
     for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, SIZE] {
-        let folder = Folder::new("whole");
+        let folder = OutputFolder(TempDir::new());
         assert_eq!(goes_on(&folder, &memory_source::media(5, size)), 0);
         // A second download replaces the file.
         assert_eq!(goes_on(&folder, &memory_source::media(6, size)), 0);
@@ -108,7 +97,7 @@ fn a_broken_download_goes_on_behind_its_last_whole_mebibyte() {
         (2 * BLOCK, 2 * BLOCK),
         (SIZE - 1, 5 * BLOCK),
     ] {
-        let folder = Folder::new("broken");
+        let folder = OutputFolder(TempDir::new());
         broken_at(&folder, &media, at);
         assert_eq!(goes_on(&folder, &media), believed, "{at}");
     }
@@ -117,12 +106,12 @@ fn a_broken_download_goes_on_behind_its_last_whole_mebibyte() {
 #[test]
 fn what_is_there_is_compared_with_its_sums() {
     let media = memory_source::media(5, SIZE);
-    let changed = |name: &str, change: &dyn Fn(&Path, &Path)| {
-        let folder = Folder::new(name);
+    let changed = |change: &dyn Fn(&Path, &Path)| {
+        let folder = OutputFolder(TempDir::new());
         broken_at(&folder, &media, SIZE - 1);
         change(
-            &folder.0.join("film.mp4.part"),
-            &folder.0.join("film.mp4.part.sums"),
+            &folder.0.path().join("film.mp4.part"),
+            &folder.0.path().join("film.mp4.part.sums"),
         );
         goes_on(&folder, &media)
     };
@@ -132,49 +121,47 @@ fn what_is_there_is_compared_with_its_sums() {
         fs::write(path, bytes).unwrap();
     };
     let flip = |at: u64| move |bytes: &mut Vec<u8>| bytes[at as usize] ^= 1;
-    let part = |at| changed("flip", &|part: &Path, _: &Path| edit(part, &flip(at)));
+    let part = |at| changed(&|part: &Path, _: &Path| edit(part, &flip(at)));
     assert_eq!(part(0), 0);
     assert_eq!(part(3 * BLOCK + 77), 3 * BLOCK);
     // Bytes behind the last checksum are never kept.
     assert_eq!(part(5 * BLOCK), 5 * BLOCK);
     assert_eq!(
-        changed("cut", &|part, _| edit(part, &|bytes| bytes.truncate(1_500_000))),
+        changed(&|part, _| edit(part, &|bytes| bytes.truncate(1_500_000))),
         BLOCK
     );
     assert_eq!(
-        changed("long", &|part, _| edit(part, &|bytes| bytes
-            .resize(SIZE as usize * 2, 0))),
+        changed(&|part, _| edit(part, &|bytes| bytes.resize(SIZE as usize * 2, 0))),
         5 * BLOCK
     );
-    assert_eq!(changed("gone", &|_, sums| fs::remove_file(sums).unwrap()), 0);
-    assert_eq!(changed("no-part", &|part, _| fs::remove_file(part).unwrap()), 0);
-    assert_eq!(changed("empty-sums", &|_, sums| edit(sums, &Vec::clear)), 0);
-    assert_eq!(changed("title", &|_, sums| edit(sums, &flip(3))), 0);
+    assert_eq!(changed(&|_, sums| fs::remove_file(sums).unwrap()), 0);
+    assert_eq!(changed(&|part, _| fs::remove_file(part).unwrap()), 0);
+    assert_eq!(changed(&|_, sums| edit(sums, &Vec::clear)), 0);
+    assert_eq!(changed(&|_, sums| edit(sums, &flip(3))), 0);
     let second_line = |bytes: &mut Vec<u8>| {
         let at = bytes.iter().position(|&b| b == b'\n').unwrap() + 65 + 10;
         bytes[at] = 0xff;
     };
-    assert_eq!(changed("sums", &|_, sums| edit(sums, &second_line)), BLOCK);
+    assert_eq!(changed(&|_, sums| edit(sums, &second_line)), BLOCK);
     assert_eq!(
-        changed("sums-cut", &|_, sums| edit(sums, &|bytes| bytes
-            .truncate(bytes.len() - 2))),
+        changed(&|_, sums| edit(sums, &|bytes| bytes.truncate(bytes.len() - 2))),
         4 * BLOCK
     );
 }
 
 #[test]
 fn the_parts_of_another_medium_are_not_believed() {
-    let folder = Folder::new("other");
+    let folder = OutputFolder(TempDir::new());
     broken_at(&folder, &memory_source::media(5, SIZE), 3 * BLOCK);
     assert_eq!(goes_on(&folder, &memory_source::media(6, SIZE)), 0);
-    let folder = Folder::new("smaller");
+    let folder = OutputFolder(TempDir::new());
     broken_at(&folder, &memory_source::media(5, SIZE), 3 * BLOCK);
     assert_eq!(goes_on(&folder, &memory_source::media(5, BLOCK)), 0);
 }
 
 #[test]
 fn one_at_a_time_makes_a_file() {
-    let folder = Folder::new("busy");
+    let folder = OutputFolder(TempDir::new());
     let media = memory_source::media(5, SIZE);
     let first = Partial::open(&folder.file(), &media).unwrap();
     let (_, result) = get(
@@ -189,7 +176,7 @@ fn one_at_a_time_makes_a_file() {
 
 #[test]
 fn disks_that_are_full_are_told() {
-    let folder = Folder::new("room");
+    let folder = OutputFolder(TempDir::new());
     let large = memory_source::media(5, 1 << 60);
     let (_, result) = get(
         &Memory::with([large.clone()]),
@@ -208,15 +195,15 @@ fn disks_that_are_full_are_told() {
     );
     let error = result.unwrap_err();
     assert_eq!(error.to_string(), "/dev/full: the disk is full");
-    let nowhere = Target::File(folder.0.join("no/such/folder"));
+    let nowhere = Target::File(folder.0.path().join("no/such/folder"));
     let (_, result) = get(&Memory::with([media.clone()]), &media, &nowhere);
     assert!(matches!(result, Err(SaveError::Disk(..))), "{result:?}");
 }
 
 #[test]
 fn pipes_get_the_bytes_as_they_come() {
-    let folder = Folder::new("pipe");
-    let path = folder.0.join("pipe");
+    let folder = OutputFolder(TempDir::new());
+    let path = folder.0.path().join("pipe");
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &path,
@@ -248,17 +235,22 @@ fn names_come_from_the_owner_or_are_made_harmless() {
         named("..."),
         named("a:b?.mp4"),
     ];
-    let folder = Folder::new("names");
+    let folder = OutputFolder(TempDir::new());
     let names = |output: Option<&Path>| -> Vec<String> {
         let found = targets(output, &album).unwrap();
         let name = |target: &Target| match target {
-            Target::File(path) => path.strip_prefix(&folder.0).unwrap().to_str().unwrap().to_owned(),
+            Target::File(path) => path
+                .strip_prefix(folder.0.path())
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
             other => panic!("{other:?}"),
         };
         found.iter().map(name).collect()
     };
     assert_eq!(
-        names(Some(&folder.0)),
+        names(Some(folder.0.path())),
         ["a.jpg", "a-2.jpg", "_.._etc_passwd", "media-5", "a_b_.mp4"]
     );
     assert_eq!(
@@ -273,9 +265,9 @@ fn names_come_from_the_owner_or_are_made_harmless() {
         targets(Some(Path::new("/dev/null")), &album[..1]).unwrap(),
         [Target::Device("/dev/null".into())]
     );
-    fs::write(folder.0.join("a.jpg"), "mine").unwrap();
+    fs::write(folder.0.path().join("a.jpg"), "mine").unwrap();
     assert!(matches!(
-        targets(Some(&folder.0), &album),
+        targets(Some(folder.0.path()), &album),
         Err(SaveError::Exists(_))
     ));
     let long = file_name(&named(&format!("{}.mkv", "é".repeat(300))));

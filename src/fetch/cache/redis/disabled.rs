@@ -7,17 +7,17 @@ use std::time::Duration;
 
 /// A Redis server, which cannot exist in this build.
 #[derive(Clone, Debug)]
-pub(crate) struct Server(Infallible);
+pub(crate) struct RedisServer(Infallible);
 
-impl FromStr for Server {
+impl FromStr for RedisServer {
     type Err = String;
 
-    fn from_str(_: &str) -> Result<Server, String> {
+    fn from_str(_: &str) -> Result<RedisServer, String> {
         Err("needs a mtfetch that was built with the feature redis".into())
     }
 }
 
-impl Server {
+impl RedisServer {
     pub(crate) async fn get(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
         match self.0 {}
     }

@@ -20,7 +20,7 @@ const DEFAULT_PORT: u16 = 6379;
 
 /// A Redis: `redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER]`.
 #[derive(Clone)]
-pub(crate) struct Server {
+pub(crate) struct RedisServer {
     host: String,
     port: u16,
     user: String,
@@ -31,16 +31,16 @@ pub(crate) struct Server {
     idle: Rc<RefCell<Option<Async<TcpStream>>>>,
 }
 
-impl std::fmt::Debug for Server {
+impl std::fmt::Debug for RedisServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "redis://{}:{}/{}", self.host, self.port, self.database)
     }
 }
 
-impl FromStr for Server {
+impl FromStr for RedisServer {
     type Err = String;
 
-    fn from_str(url: &str) -> Result<Server, String> {
+    fn from_str(url: &str) -> Result<RedisServer, String> {
         let wrong =
             || String::from("is not the URL of a Redis (redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER])");
         let rest = url.strip_prefix("redis://").ok_or_else(wrong)?;
@@ -64,7 +64,7 @@ impl FromStr for Server {
         {
             return Err(wrong());
         }
-        Ok(Server {
+        Ok(RedisServer {
             host: host.to_owned(),
             port: port.map_or(Ok(DEFAULT_PORT), str::parse).map_err(|_| wrong())?,
             user: user.to_owned(),
@@ -81,7 +81,7 @@ impl FromStr for Server {
     }
 }
 
-impl Server {
+impl RedisServer {
     pub(crate) async fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
         match self.ask(&[b"GET", key.as_bytes()]).await? {
             Reply::Bytes(bytes) => Ok(Some(bytes)),

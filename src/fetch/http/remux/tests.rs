@@ -4,22 +4,17 @@ use super::super::settings::Settings;
 use super::super::tests::{client, connect, serving, until};
 use super::*;
 use crate::memory_source::{self, Memory};
+use mtrelay_test_support::relay::TempDir;
 use std::path::PathBuf;
 
 /// A folder with a program in it.
-struct Folder(PathBuf);
+struct FfmpegFolder(TempDir);
 
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("mtfetch-remux-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
+impl FfmpegFolder {
     /// Settings with this script as ffmpeg. A shell writes it: were it open for writing here, a process that another test starts at
     /// that moment would have it open too, and nobody could run it (ETXTBSY).
     fn ffmpeg(&self, script: &str) -> Settings {
-        let path = self.0.join("ffmpeg");
+        let path = self.0.path().join("ffmpeg");
         let script = format!("#!/bin/sh\n{script}");
         let mut shell = Command::new("sh");
         shell.args([
@@ -36,19 +31,13 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn video() -> Memory {
     Memory::with([memory_source::media(5, 300_000)])
 }
 
 #[test]
 fn its_output_comes_in_chunks_under_the_name_of_a_film() {
-    let folder = Folder::new("chunks");
+    let folder = FfmpegFolder(TempDir::new());
     let settings = folder.ffmpeg("echo grumble >&2; printf one; printf two");
     serving(video(), settings, async |address, _| {
         client(move || {
@@ -82,7 +71,7 @@ fn its_output_comes_in_chunks_under_the_name_of_a_film() {
 
 #[test]
 fn its_failure_is_told_in_its_words() {
-    let folder = Folder::new("failure");
+    let folder = FfmpegFolder(TempDir::new());
     let settings = folder.ffmpeg("echo 'no such codec' >&2; exit 1");
     serving(video(), settings, async |address, _| {
         client(move || {
@@ -102,8 +91,8 @@ fn its_failure_is_told_in_its_words() {
 
 #[test]
 fn one_at_a_time_and_killed_when_its_client_leaves() {
-    let folder = Folder::new("killed");
-    let pid = folder.0.join("pid");
+    let folder = FfmpegFolder(TempDir::new());
+    let pid = folder.0.path().join("pid");
     let settings = folder.ffmpeg(&format!(
         "echo $$ > {}; printf begun; exec sleep 1000",
         pid.display()
@@ -129,8 +118,8 @@ fn one_at_a_time_and_killed_when_its_client_leaves() {
 #[test]
 #[ignore = "needs curl, which make test-fetch installs"]
 fn it_reads_the_medium_from_us_and_nobody_else_can() {
-    let folder = Folder::new("reads");
-    let url = folder.0.join("url");
+    let folder = FfmpegFolder(TempDir::new());
+    let url = folder.0.path().join("url");
     let script = format!(
         "while [ \"$1\" != -i ]; do shift; done\necho \"$2\" > {}\n\
          curl -sSf -r 100- \"$2\"; curl -sS -o /dev/null -w '%{{http_code}}' \"$2\"0",
@@ -153,7 +142,7 @@ fn it_reads_the_medium_from_us_and_nobody_else_can() {
 #[test]
 #[ignore = "needs ffmpeg, which make test-fetch installs"]
 fn a_matroska_film_becomes_a_fragmented_mp4() {
-    let folder = Folder::new("film");
+    let folder = FfmpegFolder(TempDir::new());
     let ffmpeg = |arguments: &[&str]| {
         let done = Command::new("ffmpeg")
             .args(["-nostdin", "-v", "error", "-y"])
@@ -162,7 +151,7 @@ fn a_matroska_film_becomes_a_fragmented_mp4() {
             .unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     };
-    let film = folder.0.join("film.mkv");
+    let film = folder.0.path().join("film.mkv");
     let picture = "testsrc=duration=6:size=160x120:rate=10";
     let sound = "sine=duration=6";
     let words = [
@@ -176,7 +165,7 @@ fn a_matroska_film_becomes_a_fragmented_mp4() {
     };
     let memory = Memory::with([media]);
     memory.contents.borrow_mut().insert(5, content);
-    let made = folder.0.join("made.mp4");
+    let made = folder.0.path().join("made.mp4");
     let to = made.clone();
     serving(memory, Settings::default(), async |address, _| {
         client(move || {

@@ -78,10 +78,10 @@ impl Running {
 
 /// A cache as gateways have it, with a timeout for a busy machine.
 fn cache(url: &str, account: i64) -> Cache {
-    let server: Server = url.parse().unwrap();
+    let server: RedisServer = url.parse().unwrap();
     Cache::new(CacheOptions {
         file: None,
-        redis: Some(Server {
+        redis: Some(RedisServer {
             timeout: Duration::from_secs(60),
             ..server
         }),
@@ -171,7 +171,7 @@ fn a_server_that_does_not_answer_is_left_alone() {
 #[test]
 fn urls_are_read_and_shown_without_the_password() {
     let shown = |url: &str| {
-        url.parse::<Server>()
+        url.parse::<RedisServer>()
             .map(|server| format!("{server:?} {} {}", server.user, server.password))
     };
     assert_eq!(shown("redis://a.example").unwrap(), "redis://a.example:6379/0  ");
