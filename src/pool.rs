@@ -17,7 +17,7 @@ const KEPT_BY_TRIM: usize = 4;
 
 /// The pool. Clones share it.
 #[derive(Clone)]
-pub struct BufferPool(Rc<Shared>);
+pub(crate) struct BufferPool(Rc<Shared>);
 
 struct Shared {
     size: usize,
@@ -38,7 +38,7 @@ struct Waiter {
 
 /// The pool's numbers at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Levels {
+pub(crate) struct Levels {
     /// Bytes in a block.
     pub size: usize,
     /// The limit of blocks.
@@ -54,7 +54,7 @@ pub struct Levels {
 impl BufferPool {
     /// A pool of `count` blocks of `size` bytes, none of them allocated yet.
     #[must_use]
-    pub fn new(count: usize, size: usize) -> BufferPool {
+    pub(crate) fn new(count: usize, size: usize) -> BufferPool {
         BufferPool(Rc::new(Shared {
             size,
             count: count.max(1),
@@ -68,7 +68,7 @@ impl BufferPool {
 
     /// A block, if one is free and no task waits.
     #[must_use]
-    pub fn try_take(&self) -> Option<Block> {
+    pub(crate) fn try_take(&self) -> Option<Block> {
         let shared = &self.0;
         if shared.in_use.get() >= shared.count || !shared.queue.borrow().is_empty() {
             return None;
@@ -86,7 +86,8 @@ impl BufferPool {
     }
 
     /// A block, after all tasks that asked earlier.
-    pub async fn take(&self) -> Block {
+    #[cfg(test)]
+    pub(crate) async fn take(&self) -> Block {
         match self.try_take() {
             Some(block) => block,
             None => self.line_up().await,
@@ -95,7 +96,7 @@ impl BufferPool {
 
     /// Takes a position at the end of the queue.
     #[must_use]
-    pub fn line_up(&self) -> Waiting {
+    pub(crate) fn line_up(&self) -> Waiting {
         self.0.waits.set(self.0.waits.get().wrapping_add(1));
         let waiter = Rc::new(Waiter::default());
         self.0.queue.borrow_mut().push_back(waiter.clone());
@@ -106,7 +107,7 @@ impl BufferPool {
     }
 
     /// Frees the memory of all but a few free blocks, for a relay without sessions.
-    pub fn trim(&self) {
+    pub(crate) fn trim(&self) {
         let mut free = self.0.free.borrow_mut();
         free.truncate(KEPT_BY_TRIM);
         free.shrink_to(KEPT_BY_TRIM);
@@ -114,7 +115,7 @@ impl BufferPool {
 
     /// The pool's numbers now.
     #[must_use]
-    pub fn levels(&self) -> Levels {
+    pub(crate) fn levels(&self) -> Levels {
         let shared = &self.0;
         Levels {
             size: shared.size,
@@ -143,7 +144,7 @@ impl BufferPool {
 }
 
 /// One block, which returns to the pool when it is dropped. Its contents are those of its last user.
-pub struct Block {
+pub(crate) struct Block {
     bytes: Box<[u8]>,
     pool: BufferPool,
 }
@@ -169,7 +170,7 @@ impl Drop for Block {
 }
 
 /// A position in the queue, which is given up when it is dropped.
-pub struct Waiting {
+pub(crate) struct Waiting {
     pool: BufferPool,
     waiter: Rc<Waiter>,
 }

@@ -134,12 +134,6 @@ impl Held {
         self.len
     }
 
-    /// Whether it is nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Whether anything more needs another place, or has none.
     #[must_use]
     pub fn is_full(&self) -> bool {

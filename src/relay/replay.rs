@@ -88,12 +88,6 @@ impl ReplayWindow {
         self.marks.len()
     }
 
-    /// Whether it holds none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.marks.is_empty()
-    }
-
     /// How many marks it holds at most.
     #[must_use]
     pub fn capacity(&self) -> usize {
