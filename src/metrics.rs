@@ -8,6 +8,7 @@
 
 pub mod emit;
 pub mod json;
+mod metric;
 pub mod page;
 pub mod prometheus;
 pub mod snapshot;

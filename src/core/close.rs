@@ -49,35 +49,37 @@ macro_rules! words {
 words! {
     /// Why a session ended. Each session has exactly one close reason.
     CloseReason {
-        /// The client closed its side, and all bytes were delivered.
+        /// The client ended the connection. This is the usual end of a session.
         ClientClosed = "client_closed",
-        /// The client reset its connection.
+        /// The client reset the connection: the app was closed, or the device changed its network.
         ClientReset = "client_reset",
-        /// The DC closed its side, and all bytes were delivered.
+        /// The data centre ended the connection after everything was delivered. This is usual after a download.
         DcClosed = "dc_closed",
-        /// The DC reset its connection.
+        /// The data centre, or a device on the path to it, reset the connection.
         DcReset = "dc_reset",
-        /// The client no longer acknowledged bytes.
+        /// The client stopped acknowledging what was sent to it: it lost its network.
         ClientTimeout = "client_timeout",
-        /// The DC no longer acknowledged bytes.
+        /// The data centre stopped acknowledging packets, so the system closed the connection. A data centre that only sends
+        /// nothing is not counted here.
         DcTimeout = "dc_timeout",
-        /// Neither side sent anything for the idle time.
+        /// Neither side sent a byte for the idle timeout, or for 60 seconds after one side had finished sending.
         IdleTimeout = "idle_timeout",
-        /// No address of the DC could be reached.
+        /// No address of the data centre could be reached. See the table of data centres.
         ConnectFailed = "connect_failed",
-        /// The client asked for a DC that is not in the table.
+        /// The client asked for a data centre number that the table does not hold: it is not a Telegram app, or the number is
+        /// new.
         UnknownDc = "unknown_dc",
-        /// A limit on sessions or addresses was reached.
+        /// A limit on sessions or on addresses was reached, of the user or of the relay.
         Limit = "limit",
-        /// The user's traffic quota is used up.
+        /// The traffic allowance of the user is used up.
         Quota = "quota",
-        /// The user's expiry date has passed.
+        /// The last day of the user is over.
         Expired = "expired",
         /// The user was switched off or removed.
         UserDisabled = "user_disabled",
-        /// The relay is shutting down.
+        /// The relay was stopped or restarted.
         Shutdown = "shutdown",
-        /// An internal or system error of the relay.
+        /// An internal error of the relay. The log has the details.
         Error = "error",
     }
 }
@@ -111,15 +113,15 @@ impl CloseReason {
 words! {
     /// Why one attempt at one address of a DC failed.
     ConnectFailure {
-        /// The address refused the connection: nothing listens there.
+        /// The address refused the connection: nothing listens there, or a firewall rejected it.
         Refused = "refused",
-        /// The address did not answer in time.
+        /// No answer in time: the address is blocked, or the line is down.
         Timeout = "timeout",
-        /// No route to that network or host.
+        /// The router has no route to that address. This is usual for IPv6 where the provider offers none.
         Unreachable = "unreachable",
-        /// The connection was reset while it was established.
+        /// The connection was reset while it was being set up. Some filters do this.
         Reset = "reset",
-        /// Any other error.
+        /// Any other error of the system.
         Other = "other",
     }
 }
@@ -127,27 +129,27 @@ words! {
 words! {
     /// Why a handshake did not become a session.
     Reject {
-        /// No user's secret matches.
+        /// The secret belongs to none of the users: an old link, or a client that guesses.
         BadSecret = "bad_secret",
-        /// The transport tag is unknown or not allowed in this mode.
+        /// The secret was right, but the transport tag behind it is not allowed with this kind of link.
         BadTag = "bad_tag",
-        /// The handshake is in the replay window.
+        /// A handshake that was recorded and sent again. Censors probe this way; the relay does not answer.
         Replay = "replay",
-        /// The hello's time differs too much from the local clock.
+        /// The clocks of the client and of the router are too far apart.
         ClockSkew = "clock_skew",
-        /// The handshake did not finish in time.
+        /// The handshake was not finished in time.
         Timeout = "timeout",
-        /// The bytes fit no mode.
+        /// The handshake was not one of Telegram: a scanner or a browser.
         Malformed = "malformed",
-        /// The mode is switched off.
+        /// A kind of link that is switched off by the option modes.
         ModeDisabled = "mode_disabled",
-        /// The client closed during the handshake.
+        /// The client closed the connection during its handshake.
         Closed = "closed",
-        /// The server name is not a front domain.
+        /// A TLS client asked for a host other than the front domain.
         BadSni = "bad_sni",
-        /// The client's address is not allowed.
+        /// The address of the client is on the block list, or not on the allow list.
         Blocked = "blocked",
-        /// The handshake was closed to make room for a newer one.
+        /// Closed to make room: too many handshakes were under way at once.
         Budget = "budget",
     }
 }

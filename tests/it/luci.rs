@@ -358,27 +358,31 @@ fn every_number_on_the_page_has_its_tooltip() {
     }
 }
 
+/// Each word with its meaning, in the order of the daemon.
+fn meanings<const N: usize>(words: [(&str, &str); N]) -> Vec<(String, String)> {
+    words
+        .map(|(word, meaning)| (word.to_owned(), meaning.to_owned()))
+        .to_vec()
+}
+
 #[test]
-fn the_page_explains_every_word() {
+fn the_page_explains_every_word_as_the_daemon_does() {
     let text = read("words.js");
-    let words_of = |constant: &str| -> Vec<String> {
+    let words_of = |constant: &str| -> Vec<(String, String)> {
         let (_, body) = text
             .split_once(&format!("const {constant} = {{\n"))
             .expect("the words are there");
         let (body, _) = body.split_once("\n};").expect("the words end");
         let word = |line: &str| {
-            line.trim()
-                .split_once(": _('")
-                .expect("word: _('…')")
-                .0
-                .to_owned()
+            let (word, text) = line.trim().split_once(": ").expect("word: _('…')");
+            (word.to_owned(), translated(text).expect("a text").0)
         };
         body.lines().map(word).collect()
     };
-    assert_eq!(words_of("CLOSES"), CloseReason::ALL.map(|word| word.name()));
-    assert_eq!(
-        words_of("CONNECT_FAILURES"),
-        ConnectFailure::ALL.map(|word| word.name())
-    );
-    assert_eq!(words_of("REJECTS"), Reject::ALL.map(|word| word.name()));
+    let closes = CloseReason::ALL.map(|word| (word.name(), word.meaning()));
+    let failures = ConnectFailure::ALL.map(|word| (word.name(), word.meaning()));
+    let rejects = Reject::ALL.map(|word| (word.name(), word.meaning()));
+    assert_eq!(words_of("CLOSES"), meanings(closes));
+    assert_eq!(words_of("CONNECT_FAILURES"), meanings(failures));
+    assert_eq!(words_of("REJECTS"), meanings(rejects));
 }

@@ -10,7 +10,7 @@ use crate::{SECRET, start};
 use mtrelay::metrics::prometheus::family_name;
 use mtrelay::metrics::table::{ADDRESS, DC, Label, Metric, RELAY, Shape, USER, Unit};
 use mtrelay_core::close::{CloseReason, ConnectFailure, Reject};
-use mtrelay_test_support::{Client, FakeDc, Mode, RelayConfig, Script};
+use mtrelay_test_support::{Client, FakeDc, FakeUbusd, Mode, RelayConfig, Script, Value};
 
 struct Scope {
     title: &'static str,
@@ -251,4 +251,30 @@ fn every_metric_is_in_every_output() {
         .filter(|family| !expected.contains(**family))
         .collect();
     assert!(unknown.is_empty(), "not in the table: {unknown:?}");
+}
+
+/// The log has the word, too: `the_line_has_the_word_and_the_side_of_every_reason` in `src/stats/close_line.rs`. LuCI's words are held
+/// against the same list in `luci.rs`.
+#[test]
+fn every_close_reason_is_one_word_in_every_output() {
+    let dc = FakeDc::start(Script::Echo);
+    let bus = FakeUbusd::start();
+    let mut config = RelayConfig::simple(SECRET, dc.addr());
+    config = config.option("ubus_socket", bus.path().display());
+    let relay = start(&config);
+    bus.wait_object("mtrelay");
+    let answer = bus.client().call("mtrelay", "status", &Value::table([])).good();
+    let words = CloseReason::ALL.map(|reason| reason.name().to_owned());
+    assert_eq!(answer.at("closes").names(), words);
+    let stats = relay.get("/stats").1;
+    let in_stats = stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("closes_")?.split_once('\t'));
+    assert_eq!(in_stats.map(|(word, _)| word).collect::<Vec<_>>(), words);
+    let metrics = relay.get("/metrics").1;
+    let series = metrics.lines().filter_map(|line| {
+        line.strip_prefix("mtrelay_closes_total{reason=\"")?
+            .split_once('"')
+    });
+    assert_eq!(series.map(|(word, _)| word).collect::<Vec<_>>(), words);
 }
