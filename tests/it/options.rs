@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mtrelay::config::Config;
-use mtrelay::config::options::{DC, OptionEntry, OptionKind, RELAY, USER};
+use mtrelay::config::options::{DC, OptionEntry, RELAY, USER};
 
 use crate::{SECRET, start};
 use mtrelay_test_support::relay::Signal;
@@ -38,34 +38,6 @@ fn read(path: &str) -> String {
     fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn kind(entry: &OptionEntry) -> String {
-    let unit = if entry.unit.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", entry.unit)
-    };
-    let words = |words: &[&str]| {
-        let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-        quoted.join(", ")
-    };
-    let kind = match entry.spec.kind {
-        OptionKind::Flag => "flag".to_owned(),
-        OptionKind::FlagOrAuto => "`auto`, or a flag".to_owned(),
-        OptionKind::Choice(choice) => format!("one of {}", words(choice)),
-        OptionKind::Words(any) => format!("any of {}", words(any)),
-        OptionKind::Number { min, max, auto } => {
-            let auto = if auto { "`auto`, or " } else { "" };
-            format!("{auto}{min} to {max}{unit}")
-        }
-        OptionKind::Text => entry.unit.to_owned(),
-    };
-    if entry.spec.list {
-        format!("list: {kind}")
-    } else {
-        kind
-    }
-}
-
 fn change(entry: &OptionEntry) -> &'static str {
     match (entry.spec.restart, entry.restarts_service) {
         (false, false) => "reload",
@@ -82,16 +54,11 @@ fn page() -> String {
             "\n## {section}\n\n| option | type | default | change | what it is |\n|---|---|---|---|---|\n"
         );
         for entry in table {
-            let spec = entry.spec;
-            let default = if spec.default.is_empty() {
-                String::new()
-            } else {
-                format!("`{}`", spec.default)
-            };
             page += &format!(
-                "| `{}` | {} | {default} | {} | {} |\n",
-                spec.name,
-                kind(entry),
+                "| `{}` | {} | {} | {} | {} |\n",
+                entry.spec.name,
+                entry.type_text(),
+                entry.default_text(),
                 change(entry),
                 entry.help
             );

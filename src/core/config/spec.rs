@@ -109,6 +109,45 @@ impl OptionEntry {
     }
 }
 
+/// Rows of the generated pages of options. The programs do not call this.
+impl OptionEntry {
+    /// The type of the option's value, in words.
+    #[must_use]
+    pub fn type_text(&self) -> String {
+        let words = |words: &[&str]| {
+            let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            quoted.join(", ")
+        };
+        let text = match self.spec.kind {
+            Kind::Flag => "flag".to_owned(),
+            Kind::FlagOrAuto => "`auto`, or a flag".to_owned(),
+            Kind::Choice(choice) => format!("one of {}", words(choice)),
+            Kind::Words(any) => format!("any of {}", words(any)),
+            Kind::Number { min, max, auto } => {
+                let auto = if auto { "`auto`, or " } else { "" };
+                format!("{auto}{min} to {max} {}", self.unit)
+                    .trim_end()
+                    .to_owned()
+            }
+            Kind::Text => self.unit.to_owned(),
+        };
+        if self.spec.list {
+            format!("list: {text}")
+        } else {
+            text
+        }
+    }
+
+    /// The option's default, as code; empty without one.
+    #[must_use]
+    pub fn default_text(&self) -> String {
+        match self.spec.default {
+            "" => String::new(),
+            default => format!("`{default}`"),
+        }
+    }
+}
+
 /// A boolean.
 #[must_use]
 pub const fn flag(name: &'static str, default: &'static str, help: &'static str) -> OptionEntry {

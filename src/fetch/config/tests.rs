@@ -158,3 +158,23 @@ fn a_redis_needs_its_feature() {
     let text = "config mtfetch\n\toption cache 'redis://127.0.0.1'\n";
     assert_eq!(Config::parse(text).is_ok(), cfg!(feature = "redis"));
 }
+
+/// The table of options in docs/mtfetch.md is made from the table here; `UPDATE=1 cargo test -p mtfetch --lib docs_` writes it.
+#[test]
+fn docs_have_the_table_of_options() {
+    const HEAD: &str = "| option | default | type | what it is |\n|---|---|---|---|\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/mtfetch.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let mut table = HEAD.to_owned();
+    for entry in options::MAIN {
+        let (name, default, form) = (entry.spec.name, entry.default_text(), entry.type_text());
+        table += &format!("| `{name}` | {default} | {form} | {} |\n", entry.help);
+    }
+    let (before, rest) = page.split_once(HEAD).expect("the table has this head");
+    let (_, after) = rest.split_once("\n\n").expect("a blank line ends the table");
+    let fresh = format!("{before}{table}\n{after}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &fresh).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), fresh);
+}
