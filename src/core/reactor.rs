@@ -5,17 +5,17 @@
 //! What is known of its readiness is a hint. Whoever finds that reading or writing would block says so, and waits for the
 //! next edge.
 
+mod io;
 mod line;
 mod timer;
-mod watched;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests are their own peers")]
 mod tests;
 
+pub use io::{Async, Interest, Step};
 pub use line::{Kind, Place};
 pub use timer::Timer;
-pub use watched::Async;
 
 use crate::sys::clock;
 use line::Line;
@@ -24,7 +24,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io::{self, ErrorKind};
+use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Wake for Notice {
 }
 
 impl Reactor {
-    fn new() -> io::Result<Reactor> {
+    fn new() -> Result<Reactor> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(
@@ -116,7 +116,7 @@ impl Reactor {
     }
 
     /// This thread's.
-    fn with<R>(work: impl FnOnce(&Reactor) -> R) -> io::Result<R> {
+    fn with<R>(work: impl FnOnce(&Reactor) -> R) -> Result<R> {
         REACTOR.with(|reactor| {
             if reactor.get().is_none() {
                 // Nothing was there, so it is set.
@@ -126,7 +126,7 @@ impl Reactor {
         })
     }
 
-    fn add(&self, fd: impl AsFd) -> io::Result<u32> {
+    fn add(&self, fd: impl AsFd) -> Result<u32> {
         let mut sources = self.sources.borrow_mut();
         let key = self.free.get();
         let place = key as usize;
@@ -164,7 +164,7 @@ impl Reactor {
     }
 
     /// Takes what the kernel has, waits for it if nobody has anything to do, and wakes whom it is for; and then the first in the line.
-    fn turn(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+    fn turn(&self, events: &mut Vec<epoll::Event>) -> Result<()> {
         events.clear();
         self.notice.asleep.store(true, Ordering::SeqCst);
         let timeout = if !self.line.is_empty() || self.notice.given.load(Ordering::SeqCst) {
@@ -180,7 +180,7 @@ impl Reactor {
         self.notice.asleep.store(false, Ordering::SeqCst);
         match waited {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Error::from(error)),
         }
         for event in &*events {
             self.note(event.data.u64(), event.flags);
@@ -250,7 +250,7 @@ impl Reactor {
 ///
 /// # Errors
 /// When the system has no descriptors for the reactor.
-pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let notice = Reactor::with(|reactor| reactor.notice.clone())?;
     let waker = Waker::from(notice.clone());
     let mut context = Context::from_waker(&waker);

@@ -3,7 +3,7 @@
 use super::*;
 use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 fn pair() -> (Async<TcpStream>, TcpStream) {
