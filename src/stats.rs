@@ -17,8 +17,8 @@ mod user;
 #[cfg(test)]
 mod tests;
 
-pub use crate::metrics::{DcMetric, RelayMetric, UserMetric};
-pub use dc::DcStats;
+#[cfg(test)]
+pub use crate::metrics::{DcMetric, RelayMetric};
 pub use session::SessionStats;
 pub use total::{Raised, SnapshotInputs, Stats};
 pub use user::UserStats;

@@ -29,16 +29,19 @@ impl DcStats {
     }
 
     /// The value of a metric.
+    #[cfg(test)]
     pub fn get(&self, metric: DcMetric) -> u64 {
         self.cells.get(metric.slot())
     }
 
     /// Connections of sessions that ended.
+    #[cfg(test)]
     pub fn ended(&self) -> u64 {
         self.ended.get()
     }
 
     /// Failed attempts of one kind.
+    #[cfg(test)]
     pub fn failed(&self, kind: ConnectFailure) -> u64 {
         self.cells.get(DcMetric::Failed.slot() + kind.index())
     }

@@ -198,11 +198,6 @@ impl SessionStats {
         self.dc.id()
     }
 
-    /// The client's address.
-    pub fn client(&self) -> IpAddr {
-        self.client
-    }
-
     /// The address of the DC connection, once there is one.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr.get()
