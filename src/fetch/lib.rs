@@ -3,7 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `main`, [`cli`] | the commands login, logout, get, serve, check |
-//! | [`config`] | UCI text in, a valid [`config::Config`] out; every default |
+//! | `config` | UCI text in, a valid `Config` out; every default |
 //! | [`link`] | t.me links of messages |
 //! | [`source`] | the traits: resolve a link, read a range in order |
 //! | `cache` | what links led to: in memory, in a file, in Redis |
@@ -19,6 +19,7 @@
 //! | [`session`] | MTProto messages of one connection: [`salts`], [`answer`], `gzip` |
 //! | [`auth_key`] | the key exchange with a data centre: `dh_group`, `factor`, [`rsa`] |
 //! | [`store`] | the account file: keys, salts, the account |
+//! | `timeout`, `random_word` | a time limit around a future; unguessable words |
 
 pub mod account;
 pub mod answer;

@@ -144,7 +144,7 @@ impl PublicKey {
     }
 
     fn from_spki(der: &[u8]) -> Option<PublicKey> {
-        /// rsaEncryption, with its empty parameters.
+        /// The object identifier `rsaEncryption` with its empty parameters.
         const ALGORITHM: [u8; 13] = [
             0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
         ];
