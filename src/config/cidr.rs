@@ -38,7 +38,7 @@ impl FromStr for Cidr {
             .split_once('/')
             .map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
         let Ok(ip) = ip.parse::<IpAddr>() else {
-            return wrong("is no block of addresses (such as 192.168.1.0/24 or fd00::/8)");
+            return wrong("is not a block of addresses (such as 192.168.1.0/24 or fd00::/8)");
         };
         let longest = if ip.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {

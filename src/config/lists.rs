@@ -45,7 +45,7 @@ pub(super) fn add_files(config: &mut Config, package: &Package, problems: &mut V
             problems.push(Problem::error(line, text));
         } else if set.is_empty() {
             let text = format!(
-                "{name} '{}' names no address (such as 192.0.2.0/24)",
+                "{name} '{}' has no address (such as 192.0.2.0/24)",
                 path.display()
             );
             problems.push(Problem::warning(line, text));

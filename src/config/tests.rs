@@ -186,7 +186,7 @@ fn every_mistake_is_reported_not_only_the_first() {
         "8: expires",
         "9: a dc without an address",
         "10: id '0'",
-        "11: 'foo' is no UCI",
+        "11: 'foo' is not a UCI",
     ];
     assert_problems(text, &expected);
 }

@@ -51,7 +51,7 @@ fn list_files_are_read_and_their_mistakes_have_file_and_line() {
     let lines: Vec<_> = problems.iter().map(|p| p.in_file(&config).to_string()).collect();
     for start in [
         format!("{}:3: '10.0.0.0/33' has a wrong length", allow.display()),
-        format!("{}:1: 'nonsense' is no block", block.display()),
+        format!("{}:1: 'nonsense' is not a block", block.display()),
     ] {
         assert!(lines.iter().any(|line| line.starts_with(&start)), "{lines:?}");
     }
@@ -59,7 +59,7 @@ fn list_files_are_read_and_their_mistakes_have_file_and_line() {
     let (_, warnings) = load("# nobody\n", "").unwrap();
     let warned = warnings
         .iter()
-        .filter(|problem| problem.text.contains("names no address"));
+        .filter(|problem| problem.text.contains("has no address"));
     assert_eq!(warned.count(), 1, "the block list has one address: {warnings:?}");
     std::fs::remove_file(&block).unwrap();
     let missing = load_error(&config);

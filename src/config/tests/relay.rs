@@ -52,7 +52,7 @@ fn empty_statistics_address_is_off() {
 fn wrong_values_are_errors_with_their_line() {
     let cases = [
         ("enabled 'maybe'", "2: enabled 'maybe' is neither"),
-        ("listen '8443'", "2: listen '8443' is no address"),
+        ("listen '8443'", "2: listen '8443' is not an address"),
         ("listen '192.168.1.1'", "2: listen '192.168.1.1' has no port"),
         (
             "listen '0.0.0.0:70000'",
@@ -72,7 +72,7 @@ fn wrong_values_are_errors_with_their_line() {
         ("link_port '0'", "2: link_port '0' is out of bounds (1 to 65535)"),
         ("link_port '65536'", "2: link_port '65536' is out of bounds"),
         ("link_host 'a b'", "2: link_host 'a b'"),
-        ("allow 'lan'", "2: allow 'lan' is no block"),
+        ("allow 'lan'", "2: allow 'lan' is not a block"),
         ("block '10.0.0.0/33'", "2: block '10.0.0.0/33'"),
         (
             "buffer_size '100'",

@@ -73,7 +73,10 @@ fn id(section: &Section, reader: &mut Reader<'_>) -> Option<(DcId, usize)> {
     let id = number.and_then(DcId::new);
     if id.is_none() {
         let right = "a number such as 2, -2 for media, 203 or 10002";
-        reader.error(line, format!("id {} names no data centre ({right})", shown(text)));
+        reader.error(
+            line,
+            format!("id {} is not the id of a data centre ({right})", shown(text)),
+        );
     }
     Some((id?, line))
 }

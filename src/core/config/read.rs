@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A limit: a whole number within the option's range. `None`: zero, which is no limit.
+    /// A limit: a whole number within the option's range. `None`: zero, which means none.
     pub fn limit(&mut self, name: &str) -> Option<u32> {
         let number = self.number(name);
         (number != 0).then_some(number)

@@ -156,7 +156,10 @@ impl<'a> Parser<'a> {
             }
             _ => self.error(
                 line,
-                format!("{} is no UCI command (config, option or list)", shown_name(&verb)),
+                format!(
+                    "{} is not a UCI command (config, option or list)",
+                    shown_name(&verb)
+                ),
             ),
         }
     }
@@ -178,7 +181,7 @@ impl<'a> Parser<'a> {
                 "a section without a type (config relay, config user or config dc)",
             );
         };
-        // An empty name is no name: `config user ''`.
+        // An empty name means none: `config user ''`.
         let name = name.filter(|name| !name.is_empty());
         if let Some(name) = &name {
             if !is_identifier(name) {

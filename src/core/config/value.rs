@@ -69,7 +69,7 @@ pub fn mark(text: &str) -> Read<Option<u32>> {
     };
     match u32::from_str_radix(digits, radix) {
         Ok(mark) if !digits.starts_with('+') => Ok((mark != 0).then_some(mark)),
-        _ => wrong("is no mark (a number such as 256 or 0x100)"),
+        _ => wrong("is not a mark (a number such as 256 or 0x100)"),
     }
 }
 
@@ -93,7 +93,7 @@ pub fn socket_address(text: &str) -> Read<SocketAddr> {
             IpAddr::V6(_) => wrong("needs brackets around its address ([2001:db8::1]:443)"),
         };
     }
-    wrong("is no address with a port (192.0.2.1:443 or [2001:db8::1]:443)")
+    wrong("is not an address with a port (192.0.2.1:443 or [2001:db8::1]:443)")
 }
 
 /// An address to connect to: as [`socket_address`], with a port other than 0 and the address of one machine.
@@ -150,7 +150,7 @@ pub fn host_port(text: &str) -> Read<HostPort> {
                 .filter(|&port| port != 0)
                 .ok_or("has a wrong port (1 to 65535)")?,
         }),
-        _ => wrong(format!("is no host with a port ({right})")),
+        _ => wrong(format!("is not a host with a port ({right})")),
     }
 }
 
@@ -170,7 +170,7 @@ pub fn domain(text: &str) -> Read<String> {
     if !text.is_ascii() {
         return wrong("has letters that a hello cannot hold (the name's xn-- form)");
     }
-    wrong("is no host name (such as www.example.org, without a port)")
+    wrong("is not a host name (such as www.example.org, without a port)")
 }
 
 /// The server of a link: a name or an address. Brackets around an IPv6 address are removed. Names outside ASCII are kept; the code
@@ -182,7 +182,7 @@ pub fn public_host(text: &str) -> Read<String> {
         .unwrap_or(text);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return if ip.is_unspecified() {
-            wrong("is no address of this router (its public one)")
+            wrong("is not an address of this router (its public one)")
         } else {
             Ok(ip.to_string())
         };
@@ -200,7 +200,7 @@ pub fn public_host(text: &str) -> Read<String> {
     if is_host_name(&as_ascii) {
         return Ok(text.to_owned());
     }
-    wrong("is no host (a name or an address, without a port: myrouter.example.org)")
+    wrong("is not a host (a name or an address, without a port: myrouter.example.org)")
 }
 
 /// The name of a network device: at most 15 characters, as in the kernel.
@@ -212,7 +212,7 @@ pub fn interface(text: &str) -> Read<String> {
     if ok {
         Ok(text.to_owned())
     } else {
-        wrong("is no device's name (such as wan or pppoe-wan, at most 15 characters)")
+        wrong("is not the name of a device (such as wan or pppoe-wan, at most 15 characters)")
     }
 }
 
@@ -225,7 +225,7 @@ pub fn algorithm(text: &str) -> Read<String> {
     if ok {
         Ok(text.to_owned())
     } else {
-        wrong("is no algorithm's name (such as bbr or cubic)")
+        wrong("is not the name of an algorithm (such as bbr or cubic)")
     }
 }
 
@@ -234,7 +234,7 @@ pub fn path(text: &str) -> Read<std::path::PathBuf> {
     if text.starts_with('/') && !text.contains('\0') {
         return Ok(text.into());
     }
-    wrong("is no absolute path (one that begins with /)")
+    wrong("is not an absolute path (one that begins with /)")
 }
 
 /// Client modes: words with spaces or commas between them.

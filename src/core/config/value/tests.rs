@@ -61,11 +61,11 @@ fn addresses_have_a_port() {
         ("2001:67c:4e8:f002:0:0:0:a:443", "needs brackets"),
         ("1.2.3.4:99999", "port"),
         ("1.2.3.4:", "port"),
-        ("1.2.3:443", "is no address"),
-        ("example.org:443", "is no address"),
-        (":8443", "is no address"),
-        ("8443", "is no address"),
-        ("", "is no address"),
+        ("1.2.3:443", "is not an address"),
+        ("example.org:443", "is not an address"),
+        (":8443", "is not an address"),
+        ("8443", "is not an address"),
+        ("", "is not an address"),
     ];
     for (text, expected) in cases {
         let message = socket_address(text).unwrap_err();
