@@ -3,7 +3,8 @@
 use crate::config::{ClockSkew, Config, QuotaReset, User as ConfiguredUser};
 use crate::pool::BufferPool;
 use crate::relay::{
-    self, Context, FrontSite, Holder, PendingHandshakes, Pipes, ReplayWindow, SCRATCH_LEN, Shared, Site, User,
+    self, Context, FrontSite, PendingHandshakes, PipePool, ReplayWindow, RetryBuffers, SCRATCH_LEN, Shared,
+    Site, User,
 };
 use crate::stats::Stats;
 use mtrelay_core::dc::DcId;
@@ -76,9 +77,9 @@ pub(super) fn shared(config: &Config, nofile: u64, executor: Rc<LocalExecutor<'s
         dialer: Dialer::new(executor.clone(), dial_options(config)),
         executor,
         stats: Stats::new(),
-        holder: Holder::new(&pool),
+        retry_buffers: RetryBuffers::new(&pool),
         pool,
-        pipes: Pipes::new(
+        pipes: PipePool::new(
             usize::try_from(pipes(config, nofile)).unwrap_or(usize::MAX),
             config.pipe_size.unwrap_or(PIPE_SIZE) as usize,
         ),

@@ -45,7 +45,7 @@ impl Daemon {
             (M::BuffersInUse, buffers.in_use as i64),
             (M::BuffersHighWater, buffers.high_water as i64),
             (M::BuffersWaits, buffers.waits as i64),
-            (M::BuffersHeld, shared.holder.blocks() as i64),
+            (M::BuffersHeld, shared.retry_buffers.blocks() as i64),
             (M::PipesCount, pipes.count as i64),
             (M::PipesInUse, pipes.in_use as i64),
             (M::PipesHighWater, pipes.high_water as i64),

@@ -68,7 +68,7 @@ pub(super) async fn connect(
     handshake: Handshake,
 ) -> Result<Box<ConnectedSession>, Unconnected> {
     let shared = &client.context.shared;
-    let mut request = FirstRequest::new(handshake, &shared.holder);
+    let mut request = FirstRequest::new(handshake, &shared.retry_buffers);
     let mut schedule = RetrySchedule::default();
     let mut loss: Option<DcLoss> = None;
     loop {

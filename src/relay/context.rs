@@ -4,11 +4,11 @@ use crate::access::{self, Access};
 use crate::pool::BufferPool;
 use crate::relay::admission::PendingHandshakes;
 use crate::relay::front_site::FrontSite;
-use crate::relay::held::Holder;
 use crate::relay::live_sessions::SessionRegistry;
 use crate::relay::panic_guard::Guarded;
-use crate::relay::pipes::Pipes;
+use crate::relay::pipe_pool::PipePool;
 use crate::relay::replay::ReplayWindow;
+use crate::relay::retry_buffer::RetryBuffers;
 use crate::stats::{Stats, UserStats};
 use mtrelay_core::dc::{DcId, Table};
 use mtrelay_core::dial::Dialer;
@@ -36,9 +36,9 @@ pub struct Shared {
     /// The blocks that hold relayed bytes.
     pub pool: BufferPool,
     /// The part of the pool that keeps first requests until a DC has answered.
-    pub holder: Rc<Holder>,
+    pub retry_buffers: Rc<RetryBuffers>,
     /// The pipes that bytes pass through by splice(2).
-    pub pipes: Pipes,
+    pub pipes: PipePool,
     /// The marks of the last authenticated openings.
     pub replay: RefCell<ReplayWindow>,
     /// Key shares for the answers to ClientHellos, computed in advance.

@@ -2,9 +2,10 @@
 //!
 //! A state machine polled by hand: an idle session consists of it, and nested futures would each store their inner future once more.
 
-use crate::relay::half::{self, Flow, Half, HalfEnd, Treatment};
 use crate::relay::linger::{CloseMode, Ending};
 use crate::relay::live_sessions::SessionHandle;
+use crate::relay::pump::{Direction, Pump, PumpEnd, Transform};
+use crate::relay::stream;
 use mtrelay_core::close::CloseReason;
 use mtrelay_core::reactor::Async;
 use std::future::Future;
@@ -14,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Writes what the client has sent already. Its result is the transformation of the bytes that follow.
-pub(super) type FirstBytes<'a> = Pin<Box<dyn Future<Output = io::Result<Treatment>> + 'a>>;
+pub(super) type FirstBytes<'a> = Pin<Box<dyn Future<Output = io::Result<Transform>> + 'a>>;
 
 /// Both directions. Poll it until it is ready.
 pub(super) struct Duplex<'a> {
@@ -22,7 +23,7 @@ pub(super) struct Duplex<'a> {
     dc: &'a Async<TcpStream>,
     handle: &'a SessionHandle,
     up: Up<'a>,
-    down: Option<Flow<'a>>,
+    down: Option<Pump<'a>>,
     /// The first cause of an end.
     reason: Option<CloseReason>,
     resets: Resets,
@@ -42,8 +43,8 @@ pub(super) enum Resets {
 }
 
 enum Up<'a> {
-    First(FirstBytes<'a>, Option<Half<'a>>),
-    Flowing(Flow<'a>),
+    First(FirstBytes<'a>, Option<Direction<'a>>),
+    Pumping(Pump<'a>),
     /// Writing to the DC has failed. The client's bytes are discarded, so that it is not blocked while the DC's last bytes pass.
     Discarding,
     Over,
@@ -55,13 +56,18 @@ struct Over;
 impl<'a> Duplex<'a> {
     /// Both directions before their first byte. `first` writes what the client has sent already and gives `up` its transformation.
     #[must_use]
-    pub(super) fn new(first: FirstBytes<'a>, up: Half<'a>, down: Half<'a>, resets: Resets) -> Duplex<'a> {
+    pub(super) fn new(
+        first: FirstBytes<'a>,
+        up: Direction<'a>,
+        down: Direction<'a>,
+        resets: Resets,
+    ) -> Duplex<'a> {
         Duplex {
             client: up.from,
             dc: up.to,
-            handle: up.pulse,
+            handle: up.handle,
             up: Up::First(first, Some(up)),
-            down: Some(Flow::new(down).clamping()),
+            down: Some(Pump::new(down).watching_receiver()),
             reason: None,
             resets,
             client_close: None,
@@ -94,18 +100,21 @@ impl<'a> Duplex<'a> {
     fn poll_up(&mut self, context: &mut Context<'_>) -> Result<(), Over> {
         loop {
             let end = match &mut self.up {
-                Up::First(first, half) => match first.as_mut().poll(context) {
+                Up::First(first, direction) => match first.as_mut().poll(context) {
                     Poll::Pending => return Ok(()),
-                    Poll::Ready(Err(error)) => HalfEnd::WriteFailed(error),
-                    Poll::Ready(Ok(treatment)) => {
+                    Poll::Ready(Err(error)) => PumpEnd::WriteFailed(error),
+                    Poll::Ready(Ok(transform)) => {
                         // `Some` until `first` is ready, which happens once.
-                        if let Some(half) = half.take() {
-                            self.up = Up::Flowing(Flow::new(Half { treatment, ..half }));
+                        if let Some(direction) = direction.take() {
+                            self.up = Up::Pumping(Pump::new(Direction {
+                                transform,
+                                ..direction
+                            }));
                         }
                         continue;
                     }
                 },
-                Up::Flowing(flow) => match flow.poll(context) {
+                Up::Pumping(pump) => match pump.poll(context) {
                     Poll::Pending => return Ok(()),
                     Poll::Ready(end) => end,
                 },
@@ -121,28 +130,28 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    fn up_ended(&mut self, end: HalfEnd) -> Result<(), Over> {
+    fn up_ended(&mut self, end: PumpEnd) -> Result<(), Over> {
         self.up = Up::Over;
         match end {
-            HalfEnd::Finished => {
+            PumpEnd::Finished => {
                 self.note(CloseReason::ClientClosed);
                 // When the other direction has ended as well, closing the connection sends the FIN.
                 if self.down.is_some() {
                     finish(self.dc, self.dc_close);
                 }
             }
-            HalfEnd::ReadFailed(error) => {
+            PumpEnd::ReadFailed(error) => {
                 self.note(CloseReason::of_client_error(&error));
                 self.dc_close = Some(CloseMode::Reset);
                 return Err(Over);
             }
-            HalfEnd::BadRecord => {
+            PumpEnd::BadRecord => {
                 log::debug!("client={}: not a TLS record", self.handle.client);
                 self.note(CloseReason::Error);
                 self.client_close = Some(CloseMode::Fin);
                 return Err(Over);
             }
-            HalfEnd::WriteFailed(error) => {
+            PumpEnd::WriteFailed(error) => {
                 // What the DC has sent before must still reach the client.
                 self.note(CloseReason::of_dc_error(&error));
                 let had_closed = self.down.is_none();
@@ -158,25 +167,25 @@ impl<'a> Duplex<'a> {
     }
 
     fn poll_down(&mut self, context: &mut Context<'_>) -> Result<(), Over> {
-        let Some(flow) = &mut self.down else { return Ok(()) };
-        let Poll::Ready(end) = flow.poll(context) else {
+        let Some(pump) = &mut self.down else { return Ok(()) };
+        let Poll::Ready(end) = pump.poll(context) else {
             return Ok(());
         };
         self.down = None;
         match end {
-            HalfEnd::Finished => {
+            PumpEnd::Finished => {
                 self.note(CloseReason::DcClosed);
                 if !matches!(self.up, Up::Over) {
                     finish(self.client, self.client_close);
                 }
             }
-            HalfEnd::ReadFailed(error) => {
+            PumpEnd::ReadFailed(error) => {
                 self.note(CloseReason::of_dc_error(&error));
                 self.client_close = Some(CloseMode::Reset);
                 return Err(Over);
             }
-            HalfEnd::BadRecord => return Err(Over),
-            HalfEnd::WriteFailed(error) => {
+            PumpEnd::BadRecord => return Err(Over),
+            PumpEnd::WriteFailed(error) => {
                 // What the client has sent before must still reach the DC.
                 self.note(CloseReason::of_client_error(&error));
                 self.dc_close = Some(close_mode_after(&error));
@@ -195,7 +204,7 @@ impl<'a> Duplex<'a> {
 /// read that follows sees an orderly end.
 fn finish(receiver: &Async<TcpStream>, mode: Option<CloseMode>) {
     if mode != Some(CloseMode::Reset) {
-        half::finish(receiver);
+        stream::finish(receiver);
     }
 }
 

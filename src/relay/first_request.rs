@@ -1,14 +1,14 @@
 //! The first request: what a client sends before the DC's first answer. It can still be sent again to another address.
 //!
-//! The bytes are passed on at once and kept in a retry buffer ([`Held`]). When a DC closes, resets or stays silent before its first
+//! The bytes are passed on at once and kept in a retry buffer ([`RetryBuffer`]). When a DC closes, resets or stays silent before its first
 //! answer, the request is sent to another address behind a new header. The phase ends with the DC's first byte, with the client's
 //! FIN, or when the request is too long to be kept; the duplex takes over then.
 //!
 //! Promises: the DC's answer is only peeked at, so the duplex starts with its first byte; and no byte is read from the client that
 //! could not be kept.
 
-use crate::relay::held::{Held, Holder};
 use crate::relay::live_sessions::SessionHandle;
+use crate::relay::retry_buffer::{RetryBuffer, RetryBuffers};
 use mtrelay_core::close::CloseReason;
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::{random, socket};
@@ -45,7 +45,7 @@ pub(super) struct FirstRequest {
     pub records: Option<Unwrapper>,
     tag: Tag,
     dc: i16,
-    held: Held,
+    kept: RetryBuffer,
     frames: Frames,
     /// The first frame is complete. From then on the DC owes an answer.
     whole_frame: bool,
@@ -142,7 +142,7 @@ enum Event {
 impl FirstRequest {
     /// The request of a client that has just authenticated. Nothing is read yet.
     #[must_use]
-    pub(super) fn new(opening: Handshake, holder: &Rc<Holder>) -> FirstRequest {
+    pub(super) fn new(opening: Handshake, buffers: &Rc<RetryBuffers>) -> FirstRequest {
         let Handshake {
             mode,
             tag,
@@ -159,7 +159,7 @@ impl FirstRequest {
             records,
             tag,
             dc,
-            held: holder.empty(),
+            kept: buffers.empty(),
             frames: Frames::new(tag),
             whole_frame: false,
         }
@@ -241,15 +241,15 @@ impl FirstRequest {
     /// Reads what the client has sent into the retry buffer.
     fn receive(&mut self, terms: RequestIo<'_>) -> Result<Received, Outcome> {
         // A larger place costs memory, so it is taken only when there are bytes for it.
-        if self.held.is_full() && socket::is_open_and_silent(terms.client.get_ref()) {
+        if self.kept.is_full() && socket::is_open_and_silent(terms.client.get_ref()) {
             terms.client.not_readable();
             return Ok(Received::Nothing);
         }
-        if !self.held.make_room() {
+        if !self.kept.make_room() {
             return Ok(Received::Full);
         }
         let (records, up) = (&mut self.records, &mut self.up);
-        let received = self.held.add(|room| {
+        let received = self.kept.add(|room| {
             let len = match terms.client.get_ref().read(room) {
                 Ok(0) => return Err(Received::Full.into()),
                 Ok(len) => len,
@@ -293,7 +293,7 @@ impl FirstRequest {
         let mut piece = [0; 256];
         let mut at = range.start;
         while at < range.end && !self.whole_frame {
-            let len = self.held.read(at..range.end, &mut piece);
+            let len = self.kept.read(at..range.end, &mut piece);
             self.whole_frame = self.frames.handle_input(&piece[..len]);
             at += len;
         }
@@ -333,12 +333,12 @@ impl FirstRequest {
         scratch: &RefCell<Box<[u8]>>,
     ) -> io::Result<bool> {
         let mut scratch = scratch.borrow_mut();
-        while attempt.sent < HEADER_LEN + self.held.len() {
+        while attempt.sent < HEADER_LEN + self.kept.len() {
             let header = attempt.header.get(attempt.sent..).unwrap_or_default();
             let from = attempt.sent.saturating_sub(HEADER_LEN);
             scratch[..header.len()].copy_from_slice(header);
             let behind = &mut scratch[header.len()..];
-            let len = self.held.read(from..self.held.len(), behind);
+            let len = self.kept.read(from..self.kept.len(), behind);
             attempt.up.apply(&mut behind[..len]);
             let len = header.len() + len;
             let written = write(dc.get_ref(), &scratch[..len])?;

@@ -5,9 +5,10 @@
 use crate::relay::context::{Accepted, Context, Shared};
 use crate::relay::duplex::{Duplex, Resets};
 use crate::relay::front_site::FrontSite;
-use crate::relay::half::{self, Half, Treatment};
 use crate::relay::linger::{self, CloseMode};
 use crate::relay::live_sessions::SessionHandle;
+use crate::relay::pump::{Direction, Transform};
+use crate::relay::stream;
 use mtrelay_core::close::CloseReason;
 use mtrelay_core::reactor::Async;
 use mtrelay_core::sys::socket;
@@ -96,20 +97,20 @@ async fn relay(
     shared: &Shared,
 ) -> CloseMode {
     let moved = |len| shared.stats.fronted_moved(len);
-    let half = |from, to| Half {
+    let direction = |from, to| Direction {
         from,
         to,
-        treatment: Treatment::default(),
+        transform: Transform::default(),
         pool: &shared.pool,
         pipes: &shared.pipes,
-        pulse: &front.handle,
+        handle: &front.handle,
         moved: &moved,
     };
     let first = Box::pin(async move {
-        half::write_all(&front.socket, &bytes).await?;
-        Ok(Treatment::default())
+        stream::write_all(&front.socket, &bytes).await?;
+        Ok(Transform::default())
     });
-    let (up, down) = (half(client, &front.socket), half(&front.socket, client));
+    let (up, down) = (direction(client, &front.socket), direction(&front.socket, client));
     let mut duplex = Duplex::new(first, up, down, Resets::AlwaysTold);
     let ending = poll_fn(|context| duplex.poll(context)).await;
     ending.client.unwrap_or(CloseMode::Fin)

@@ -6,7 +6,7 @@
 use crate::relay::admission::HandshakeSlot;
 use crate::relay::context::{Accepted, Context};
 use crate::relay::front::{FrontConnection, Visitor};
-use crate::relay::half::discard;
+use crate::relay::stream::discard;
 use mtrelay_core::close::Reject;
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::{clock, cpu, random};

@@ -3,7 +3,7 @@
 //! Closing a socket that holds unread bytes makes the kernel send RST (RFC 2525 section 2.17), and the peer then discards what it has
 //! not read. So, once nothing more will be sent: read and discard, wait until the peer has acknowledged everything, and only then close.
 
-use crate::relay::half;
+use crate::relay::stream;
 use mtrelay_core::close::CloseReason;
 use mtrelay_core::reactor::{Async, Timer};
 use mtrelay_core::sys::socket;
@@ -78,7 +78,7 @@ pub(super) async fn close(connection: Async<TcpStream>, mode: CloseMode) {
     }
     let discarded = async {
         // A peer that has sent FIN may still be reading: RST waits for its acknowledgements all the same.
-        if half::discard(&connection).await.is_ok() && mode == CloseMode::Reset {
+        if stream::discard(&connection).await.is_ok() && mode == CloseMode::Reset {
             pending::<()>().await;
         }
     };

@@ -10,9 +10,9 @@ use crate::relay::context::{Accepted, Context};
 use crate::relay::duplex::{Duplex, Resets};
 use crate::relay::first_request::{DcAttempt, FirstRequest};
 use crate::relay::front;
-use crate::relay::half::{Half, Treatment};
 use crate::relay::handshake::{Authentication, authenticate};
 use crate::relay::linger::{self, CloseMode, Ending};
+use crate::relay::pump::{Direction, Transform};
 use mtrelay_core::close::{CloseReason, Side};
 use mtrelay_core::dc::DcId;
 use mtrelay_core::reactor::Async;
@@ -108,32 +108,32 @@ fn duplex<'a>(
     [moved_up, moved_down]: [&'a dyn Fn(usize); 2],
 ) -> Duplex<'a> {
     let shared = &client.context.shared;
-    let half = |from, to, treatment, moved| Half {
+    let direction = |from, to, transform, moved| Direction {
         from,
         to,
-        treatment,
+        transform,
         pool: &shared.pool,
         pipes: &shared.pipes,
-        pulse: &client.handle,
+        handle: &client.handle,
         moved,
     };
     if attempt.fast && shared.pipes.exist() {
         client.stats.spliced();
     }
-    let down = Treatment {
+    let down = Transform {
         unwrap: None,
         recrypt: (!attempt.fast).then(|| (Stream::new(&attempt.down), Stream::new(&request.down))),
         wrap: request.mode == Mode::Ee,
     };
     let first = Box::pin(async move {
         let (unwrap, from, to) = request.finish(attempt, dc, &shared.scratch).await?;
-        Ok(Treatment {
+        Ok(Transform {
             unwrap,
             recrypt: Some((from, to)),
             wrap: false,
         })
     });
-    let up = half(&client.socket, dc, Treatment::default(), moved_up);
-    let down = half(dc, &client.socket, down, moved_down);
+    let up = direction(&client.socket, dc, Transform::default(), moved_up);
+    let down = direction(dc, &client.socket, down, moved_down);
     Duplex::new(first, up, down, Resets::OnlyFresh)
 }

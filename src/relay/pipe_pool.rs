@@ -1,47 +1,47 @@
-//! The fixed pool of pipes through which downloads pass without entering user space.
+//! The fixed pool of pipes for splice(2): downloads pass through them without entering user space.
 //!
-//! A session has one only while there are bytes in it, which is no longer than one turn of its task unless its receiver's
-//! socket took less than it had room for. Such sessions may have three quarters of the pipes; the last quarter is for
-//! sessions that drain. Who gets none copies instead, and is counted.
+//! A session holds a pipe only while it has bytes: no longer than one turn of its task, unless the receiver's socket took less than it
+//! had room for. Such sessions may hold three quarters of the pipes; the last quarter is reserved for confirmed readers, which drain
+//! theirs at once. A session that gets no pipe copies instead, and a counter is raised.
 
 use mtrelay_core::sys::splice::Pipe;
 use std::cell::{Cell, RefCell};
 use std::io;
 
-/// Pipes that stay open when the relay has gone quiet.
+/// Pipes that stay open while there are no sessions.
 const KEPT_WHEN_QUIET: usize = 1;
 
 /// The pool.
 #[derive(Debug)]
-pub struct Pipes {
+pub struct PipePool {
     size: usize,
     count: usize,
     free: RefCell<Vec<Pipe>>,
     in_use: Cell<usize>,
     high_water: Cell<usize>,
     misses: Cell<u64>,
-    /// A pipe with some bytes that are never taken out of it.
+    /// A pipe that keeps the header of a full TLS record, for tee(2).
     stamp: RefCell<Option<Pipe>>,
 }
 
-/// What the pool looks like at the moment.
+/// The levels of the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// The most pipes there may be.
+    /// The limit of pipes.
     pub count: usize,
-    /// Pipes with bytes in them.
+    /// Pipes in use.
     pub in_use: usize,
-    /// The most that ever were.
+    /// The largest number in use so far.
     pub high_water: usize,
-    /// How often somebody copied because there was none.
+    /// The number of times that a session copied for want of a pipe.
     pub misses: u64,
 }
 
-impl Pipes {
+impl PipePool {
     /// A pool of `count` pipes of `size` bytes, none of them open yet.
     #[must_use]
-    pub fn new(count: usize, size: usize) -> Pipes {
-        Pipes {
+    pub fn new(count: usize, size: usize) -> PipePool {
+        PipePool {
             size,
             count,
             free: RefCell::default(),
@@ -52,7 +52,7 @@ impl Pipes {
         }
     }
 
-    /// Puts `bytes` into a pipe without a page of its own for them. They are the same at each call.
+    /// Puts `bytes` into a pipe by tee(2), which takes no page of memory for them. They must be the same at each call.
     ///
     /// # Errors
     /// As tee(2); `WouldBlock` when the pipe is full.
@@ -69,20 +69,20 @@ impl Pipes {
         }
     }
 
-    /// Whether there are any at all.
+    /// Whether splicing is switched on.
     #[must_use]
     pub fn exist(&self) -> bool {
         self.count > 0
     }
 
-    /// Whether taking `more` of them reaches into the last quarter. Who gets one of it is to put no more into it than fits its
-    /// receiver's socket.
+    /// Whether taking `more` pipes reaches into the reserved quarter. A session that takes one of those puts no more into it than its
+    /// receiver's socket has room for.
     #[must_use]
     pub fn are_scarce(&self, more: usize) -> bool {
         self.in_use.get() + more > self.count - self.count.div_ceil(4)
     }
 
-    /// An empty pipe, to be given back as soon as it is empty again.
+    /// Takes an empty pipe, to be given back as soon as it is empty again. `drains`: for a confirmed reader.
     pub fn take(&self, drains: bool) -> Option<Pipe> {
         let is_left = self.in_use.get() < self.count && (drains || !self.are_scarce(1));
         let pipe = if is_left {
@@ -106,12 +106,12 @@ impl Pipes {
         self.free.borrow_mut().push(pipe);
     }
 
-    /// One that was taken is gone, with what was in it.
+    /// Notes that a pipe is closed with its bytes.
     pub fn lost(&self) {
         self.in_use.set(self.in_use.get() - 1);
     }
 
-    /// Closes most of the free ones. For a relay that has gone quiet.
+    /// Closes the free pipes but [`KEPT_WHEN_QUIET`].
     pub fn trim(&self) {
         let mut free = self.free.borrow_mut();
         free.truncate(KEPT_WHEN_QUIET);
@@ -119,7 +119,7 @@ impl Pipes {
         self.stamp.take();
     }
 
-    /// What the pool looks like now.
+    /// The levels now.
     #[must_use]
     pub fn levels(&self) -> Levels {
         Levels {
@@ -136,8 +136,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_quarter_is_for_those_who_drain() {
-        let pipes = Pipes::new(4, 4096);
+    fn last_quarter_is_reserved_for_confirmed_readers() {
+        let pipes = PipePool::new(4, 4096);
         let taken: Vec<_> = (0..4).map_while(|_| pipes.take(false)).collect();
         assert_eq!(taken.len(), 3);
         let last = pipes.take(true).unwrap();
@@ -157,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn of_one_pipe_those_who_stall_get_none() {
-        let pipes = Pipes::new(1, 4096);
+    fn single_pipe_is_reserved_for_confirmed_readers() {
+        let pipes = PipePool::new(1, 4096);
         assert!(pipes.take(false).is_none());
         assert!(pipes.take(true).is_some());
-        assert!(!Pipes::new(0, 4096).exist());
+        assert!(!PipePool::new(0, 4096).exist());
     }
 
     #[test]
-    fn a_quiet_relay_keeps_few() {
-        let pipes = Pipes::new(8, 4096);
+    fn quiet_relay_keeps_one_pipe() {
+        let pipes = PipePool::new(8, 4096);
         let taken: Vec<_> = (0..8).filter_map(|_| pipes.take(true)).collect();
         taken.into_iter().for_each(|pipe| pipes.give_back(pipe));
         pipes.trim();

@@ -1,13 +1,19 @@
-//! When a half goes on, by the reactor's looks.
+//! Bulk transfers wait in the fair queue.
 
 use super::*;
+use crate::pool::BufferPool;
+use crate::relay::flow_control::UNCONFIRMED_CHUNK;
 use crate::relay::live_sessions::SessionRegistry;
-use mtrelay_core::reactor::block_on;
+use crate::relay::pipe_pool::PipePool;
+use mtrelay_core::reactor::{Async, Place, block_on};
 use smol::future;
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::rc::Rc;
+use std::time::Duration;
+use wire::cipher::Stream;
 use wire::cipher::StreamKey;
 
 fn pair() -> (Async<TcpStream>, TcpStream) {
@@ -18,10 +24,10 @@ fn pair() -> (Async<TcpStream>, TcpStream) {
     (Async::new(ours).unwrap(), other)
 }
 
-/// Polls the flow once, after a look at the reactor.
-async fn look(flow: &mut Flow<'_>) {
+/// Polls the pump once, after a look at the reactor.
+async fn look(pump: &mut Pump<'_>) {
     future::yield_now().await;
-    let end = future::poll_once(poll_fn(|context| flow.poll(context))).await;
+    let end = future::poll_once(poll_fn(|context| pump.poll(context))).await;
     assert!(end.is_none(), "{end:?}");
 }
 
@@ -35,56 +41,60 @@ fn send(sender: &mut TcpStream, to: &Async<TcpStream>, bytes: &[u8]) {
 }
 
 #[test]
-fn whoever_moved_much_lets_the_others_go_first_until_it_has_little() {
+fn bulk_transfer_waits_in_the_fair_queue_until_it_has_little_to_move() {
     let (from, mut sender) = pair();
     let (to, mut receiver) = pair();
     receiver.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let (pool, pipes) = (BufferPool::new(4, 16 * 1024), Pipes::new(2, 1 << 20));
+    let (pool, pipes) = (BufferPool::new(4, 16 * 1024), PipePool::new(2, 1 << 20));
     let registry = Rc::new(SessionRegistry::default());
-    let pulse = registry.begin(None, Ipv4Addr::LOCALHOST.into());
+    let handle = registry.begin(None, Ipv4Addr::LOCALHOST.into());
     let key = StreamKey {
         key: [1; 32],
         iv: [2; 16],
     };
     let moved = Cell::new(0);
     let count = |len| moved.set(moved.get() + len);
-    let mut flow = Flow::new(Half {
+    let mut pump = Pump::new(Direction {
         from: &from,
         to: &to,
-        treatment: Treatment {
+        transform: Transform {
             recrypt: Some((Stream::new(&key), Stream::new(&key))),
-            ..Treatment::default()
+            ..Transform::default()
         },
         pool: &pool,
         pipes: &pipes,
-        pulse: &pulse,
+        handle: &handle,
         moved: &count,
     });
-    // A slow processor: this is a whole turn.
-    flow.slice = PIECE;
+    // A slow processor: one chunk is a whole turn.
+    pump.slice = UNCONFIRMED_CHUNK;
     block_on(async {
-        send(&mut sender, &from, &[1; PIECE]);
-        look(&mut flow).await;
-        assert_eq!(moved.get(), PIECE);
+        send(&mut sender, &from, &[1; UNCONFIRMED_CHUNK]);
+        look(&mut pump).await;
+        assert_eq!(moved.get(), UNCONFIRMED_CHUNK);
         send(&mut sender, &from, b"more");
         let _other = in_line().await;
-        look(&mut flow).await;
-        assert_eq!(moved.get(), PIECE, "another one was there before it");
-        look(&mut flow).await;
-        assert_eq!(moved.get(), PIECE + 4);
+        look(&mut pump).await;
+        assert_eq!(moved.get(), UNCONFIRMED_CHUNK, "another task was queued before");
+        look(&mut pump).await;
+        assert_eq!(moved.get(), UNCONFIRMED_CHUNK + 4);
         send(&mut sender, &from, b"little");
         let _other = in_line().await;
-        look(&mut flow).await;
-        assert_eq!(moved.get(), PIECE + 10, "whoever has little does not line up");
+        look(&mut pump).await;
+        assert_eq!(
+            moved.get(),
+            UNCONFIRMED_CHUNK + 10,
+            "a small transfer does not queue"
+        );
     })
     .unwrap();
-    receiver.read_exact(&mut [0; PIECE + 10]).unwrap();
+    receiver.read_exact(&mut [0; UNCONFIRMED_CHUNK + 10]).unwrap();
 }
 
-/// Somebody else in the line.
+/// Another task in the fair queue.
 async fn in_line() -> Place {
     let mut place = Place::default();
-    // The first one may go on at once.
+    // The first one to queue goes on at once.
     while future::poll_once(poll_fn(|context| place.poll(Kind::Other, context)))
         .await
         .is_some()

@@ -1,33 +1,39 @@
-//! The way of bytes that have to be treated: copied out of the socket, treated where they stand, written from there, and only then
-//! taken off the socket, as many as were written.
+//! Moving bytes that have to be transformed: copied out of the socket (MSG_PEEK), transformed in place, written, and only then removed
+//! from the socket, as many as were written.
 //!
-//! What was not taken stays in the sender's socket: the ciphers step back over it, and a record that has begun is remembered as a
-//! header and a count. So the blocks are free again before anybody waits.
+//! Bytes that were not written stay in the sender's socket: the ciphers step back over them, and a TLS record that has begun is kept as
+//! a header and a count. So all blocks are free again before the pump waits.
 
-use super::{Flow, HalfEnd, Moved, PIECE, Record, SLICE, TURN};
+use super::state::{COPY_TURN, Moved, Pump, PumpEnd, Record};
 use crate::pool::Block;
+use crate::relay::flow_control::UNCONFIRMED_CHUNK;
 use mtrelay_core::sys::{clock, socket, splice};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::time::Duration;
 use wire::cipher::recrypt;
 use wire::faketls::record::{self, Unwrapper};
 
-/// Blocks that are filled at once: with the default size, a whole turn.
-const BLOCKS: usize = TURN / (16 * 1024);
-/// Records that a turn makes at most, with blocks that are a little longer than one of them; and the rest of one begun before.
+/// Time in which a turn re-encrypts at most, as far as it is more than [`UNCONFIRMED_CHUNK`] bytes: without AES instructions a turn of
+/// 256 KiB would take a tenth of a second.
+const RECRYPT_SLICE: Duration = Duration::from_millis(2);
+/// Blocks filled at once: with the default block size of 16 KiB, a whole turn.
+const BLOCKS: usize = COPY_TURN / (16 * 1024);
+/// TLS records that a turn writes at most: two for each block, which may be a little longer than a record, and the rest of one begun
+/// before.
 const RECORDS: usize = BLOCKS * 2 + 1;
-/// A header and a payload for each, and the rest of a header.
+/// Pieces of one write: a header and a payload for each record, and the rest of a header.
 const PIECES: usize = 2 * RECORDS + 1;
 
-/// Part of what one writing gathers.
+/// A piece of one gathered write.
 #[derive(Clone, Copy, Debug)]
 enum Piece {
-    /// The last bytes of a record's header, and the payload it announces.
+    /// The last `left` bytes of a record's header, which announces a payload.
     Header {
         header: [u8; record::HEADER_LEN],
         left: usize,
         announces: usize,
     },
-    /// Bytes of a block.
+    /// A range of a block's bytes.
     Payload { block: usize, start: usize, end: usize },
 }
 
@@ -43,45 +49,45 @@ impl Piece {
 type Blocks = heapless::Vec<Block, BLOCKS>;
 type Plan = heapless::Vec<Piece, PIECES>;
 
-impl Flow<'_> {
-    /// Through blocks of the pool. What is in them stays in the socket too, until it is written.
-    pub(super) fn copy(&mut self, block: Option<Block>, limit: usize) -> Result<Moved, HalfEnd> {
-        let Some(first) = block.or_else(|| self.half.pool.try_take()) else {
+impl Pump<'_> {
+    /// Moves bytes through blocks of the pool. The bytes stay in the socket until they are written.
+    pub(super) fn copy(&mut self, block: Option<Block>, limit: usize) -> Result<Moved, PumpEnd> {
+        let Some(first) = block.or_else(|| self.direction.pool.try_take()) else {
             return Ok(Moved::NoBlock);
         };
         let mut blocks = Blocks::new();
-        // It has room for one.
+        // The new vector has room.
         let _ = blocks.push(first);
         while blocks.len() < self.blocks
-            && let Some(block) = self.half.pool.try_take()
+            && let Some(block) = self.direction.pool.try_take()
             && blocks.push(block).is_ok()
         {}
-        let from = self.half.from;
+        let from = self.direction.from;
         let room = blocks.iter().map(|block| block.len()).sum::<usize>().min(limit);
         let there = match with_slices(&mut blocks, room, |room| splice::peek(from.get_ref(), room)) {
             Ok(0) => return Ok(Moved::End),
             Ok(len) => len,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 from.not_readable();
-                return Ok(Moved::Some(0));
+                return Ok(Moved::Bytes(0));
             }
-            Err(error) => return Err(HalfEnd::ReadFailed(error)),
+            Err(error) => return Err(PumpEnd::ReadFailed(error)),
         };
         self.blocks = (2 * there / blocks[0].len()).clamp(1, BLOCKS);
-        if self.has_to_look() && !socket::has_room(self.half.to.get_ref()) {
-            self.half.to.not_writable();
-            return Ok(Moved::Some(0));
+        if self.must_check_room() && !socket::has_room(self.direction.to.get_ref()) {
+            self.direction.to.not_writable();
+            return Ok(Moved::Bytes(0));
         }
 
-        let before = self.half.treatment.unwrap;
-        let (plan, payload) = self.treat_in_time(&mut blocks, there)?;
+        let before = self.direction.transform.unwrap;
+        let (plan, payload) = self.transform_in_time(&mut blocks, there)?;
         let whole: usize = plan.iter().map(Piece::len).sum();
         let sent = match gather(&blocks, &plan, |pieces| {
-            splice::send(self.half.to.get_ref(), pieces)
+            splice::send(self.direction.to.get_ref(), pieces)
         }) {
             Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(HalfEnd::WriteFailed(error)),
+            Err(error) => return Err(PumpEnd::WriteFailed(error)),
         };
         let paid = self.commit(&plan, sent);
         let taken = if sent == whole {
@@ -92,43 +98,43 @@ impl Flow<'_> {
         };
         if taken > 0 {
             let forgotten = with_slices(&mut blocks, taken, |room| splice::forget(from.get_ref(), room));
-            forgotten.map_err(HalfEnd::ReadFailed)?;
+            forgotten.map_err(PumpEnd::ReadFailed)?;
         }
         if taken == there && there < room && !from.is_closing() {
             from.not_readable();
         }
         self.written(sent, paid);
         if sent < whole {
-            self.full();
+            self.would_block(0);
         }
-        Ok(Moved::Some(taken))
+        Ok(Moved::Bytes(taken))
     }
 
-    /// Treats them, and notes how many can be treated within a slice of time.
-    fn treat_in_time(&mut self, blocks: &mut Blocks, len: usize) -> Result<(Plan, usize), HalfEnd> {
-        if len < PIECE {
-            return self.treat(blocks, len);
+    /// Transforms `len` bytes, and adapts how many can be transformed within [`RECRYPT_SLICE`].
+    fn transform_in_time(&mut self, blocks: &mut Blocks, len: usize) -> Result<(Plan, usize), PumpEnd> {
+        if len < UNCONFIRMED_CHUNK {
+            return self.transform(blocks, len);
         }
         let begun = clock::now();
-        let treated = self.treat(blocks, len);
+        let transformed = self.transform(blocks, len);
         let took = clock::now().saturating_duration_since(begun);
-        if took > SLICE {
-            self.slice = (self.slice / 2).max(PIECE);
-        } else if len >= self.slice / 2 && took < SLICE / 4 {
-            self.slice = (self.slice * 2).min(TURN);
+        if took > RECRYPT_SLICE {
+            self.slice = (self.slice / 2).max(UNCONFIRMED_CHUNK);
+        } else if len >= self.slice / 2 && took < RECRYPT_SLICE / 4 {
+            self.slice = (self.slice * 2).min(COPY_TURN);
         }
-        treated
+        transformed
     }
 
-    /// Unwraps and recrypts `len` bytes of the blocks, and plans how they are written. Returns also how much payload that is.
-    fn treat(&mut self, blocks: &mut Blocks, len: usize) -> Result<(Plan, usize), HalfEnd> {
-        let treatment = &mut self.half.treatment;
+    /// Transforms `len` bytes of the blocks and plans the write. Returns the plan and its payload in bytes.
+    fn transform(&mut self, blocks: &mut Blocks, len: usize) -> Result<(Plan, usize), PumpEnd> {
+        let transform = &mut self.direction.transform;
         let mut plan = Plan::new();
         let mut whole = 0;
         let mut record = self.record;
         let mut add = |piece| {
             let is_added = plan.push(piece).is_ok();
-            debug_assert!(is_added, "a plan has room for all that a turn can be cut into");
+            debug_assert!(is_added, "a plan has room for every piece of a turn");
         };
         if record.header_left > 0 {
             add(Piece::Header {
@@ -142,18 +148,18 @@ impl Flow<'_> {
             let len = rest.min(block.len());
             rest -= len;
             let bytes = &mut block[..len];
-            let payload = match &mut treatment.unwrap {
-                Some(unwrapper) => unwrapper.unwrap_in_place(bytes).map_err(|_| HalfEnd::BadRecord)?,
+            let payload = match &mut transform.unwrap {
+                Some(unwrapper) => unwrapper.unwrap_in_place(bytes).map_err(|_| PumpEnd::BadRecord)?,
                 None => 0..len,
             };
-            if let Some((off, on)) = &mut treatment.recrypt {
+            if let Some((off, on)) = &mut transform.recrypt {
                 recrypt(off, on, &mut bytes[payload.clone()]);
             }
             whole += payload.len();
             let mut start = payload.start;
             while start < payload.end {
                 let mut end = payload.end;
-                if treatment.wrap {
+                if transform.wrap {
                     if record.left == 0 {
                         let len = (end - start).min(record::MAX_PAYLOAD);
                         add(Piece::Header {
@@ -177,7 +183,7 @@ impl Flow<'_> {
         Ok((plan, whole))
     }
 
-    /// Notes that the first `sent` bytes of the plan are written. Returns how much payload is among them.
+    /// Notes that the first `sent` bytes of the plan are written. Returns the payload among them.
     fn commit(&mut self, plan: &Plan, mut sent: usize) -> usize {
         let mut payload = 0;
         for piece in plan {
@@ -207,57 +213,57 @@ impl Flow<'_> {
         payload
     }
 
-    /// The last `len` bytes were treated in vain.
+    /// Steps the ciphers back over `len` bytes that were transformed and not written.
     fn take_back(&mut self, len: usize) {
-        if let Some((off, on)) = &mut self.half.treatment.recrypt {
+        if let Some((off, on)) = &mut self.direction.transform.recrypt {
             for stream in [off, on] {
                 stream.rewind(len);
             }
         }
     }
 
-    /// How many bytes of the socket make `payload` bytes of payload, which is less than all of it. Inside records, they have
-    /// to be looked at again: in the blocks they stand no longer as they were.
+    /// The number of the socket's bytes that make up `payload` bytes of payload, which is less than all of it. TLS records are peeked at
+    /// again for it, since the bytes in the blocks are changed already.
     fn taken_for(
         &mut self,
         payload: usize,
         before: Option<Unwrapper>,
         blocks: &mut Blocks,
         there: usize,
-    ) -> Result<usize, HalfEnd> {
+    ) -> Result<usize, PumpEnd> {
         let Some(mut unwrapper) = before else {
             return Ok(payload);
         };
-        let from = self.half.from;
-        with_slices(blocks, there, |room| splice::peek(from.get_ref(), room)).map_err(HalfEnd::ReadFailed)?;
+        let from = self.direction.from;
+        with_slices(blocks, there, |room| splice::peek(from.get_ref(), room)).map_err(PumpEnd::ReadFailed)?;
         let (mut taken, mut left, mut rest) = (0, payload, there);
         for block in &*blocks {
             let bytes = &block[..rest.min(block.len())];
             rest -= bytes.len();
             taken += unwrapper
                 .advance(bytes, &mut left)
-                .map_err(|_| HalfEnd::BadRecord)?;
+                .map_err(|_| PumpEnd::BadRecord)?;
         }
-        self.half.treatment.unwrap = Some(unwrapper);
+        self.direction.transform.unwrap = Some(unwrapper);
         Ok(taken)
     }
 }
 
-/// Does `work` with the first `len` bytes of the blocks.
+/// Calls `work` with the first `len` bytes of the blocks.
 fn with_slices<T>(blocks: &mut Blocks, mut len: usize, work: impl FnOnce(&mut [IoSliceMut<'_>]) -> T) -> T {
     let mut slices: heapless::Vec<IoSliceMut<'_>, BLOCKS> = heapless::Vec::new();
     for block in blocks.iter_mut() {
         let here = len.min(block.len());
         len -= here;
         if here > 0 {
-            // As many as there can be blocks.
+            // One slice for each block.
             let _ = slices.push(IoSliceMut::new(&mut block[..here]));
         }
     }
     work(&mut slices)
 }
 
-/// Does `work` with all pieces of the plan.
+/// Calls `work` with the pieces of the plan.
 fn gather(
     blocks: &Blocks,
     plan: &Plan,
@@ -269,7 +275,7 @@ fn gather(
             Piece::Header { header, left, .. } => &header[record::HEADER_LEN - left..],
             Piece::Payload { block, start, end } => &blocks[*block][*start..*end],
         };
-        // As many as the plan has pieces.
+        // One slice for each piece.
         let _ = slices.push(IoSlice::new(bytes));
     }
     if slices.is_empty() {
