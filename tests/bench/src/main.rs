@@ -1,4 +1,5 @@
-//! What the relay costs, beside two plain relays as limits: `mtrelay-bench MTRELAY [CASE…]`.
+//! What the relay costs, beside two plain relays as limits: `mtrelay-bench MTRELAY [CASE…]`, and beside other builds of itself:
+//! `mtrelay-bench compare NAME=MTRELAY NAME=MTRELAY…`.
 //!
 //! Every comparison is of one run: the relays take turns, and each figure is the median of its rounds. CPU time is the
 //! relay's own, from the scheduler; the load's is not in it.
@@ -9,6 +10,7 @@
 )]
 
 mod bus;
+mod compare;
 mod load;
 mod meter;
 mod place;
@@ -20,6 +22,7 @@ mod session;
 mod stall;
 mod subject;
 
+use compare::Build;
 use mtrelay_test_support::{Mode, Tag};
 use plain::Way;
 use std::process::ExitCode;
@@ -28,6 +31,9 @@ use subject::Subject;
 /// The pipes of the system's own default, and the largest that any user may have.
 const SMALL_PIPE: usize = 64 * 1024;
 const LARGE_PIPE: usize = 1 << 20;
+
+const USAGE: &str =
+    "usage: mtrelay-bench MTRELAY [CASE…]\n       mtrelay-bench compare NAME=MTRELAY NAME=MTRELAY…";
 
 type Case = (&'static str, fn(&str));
 
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
             Ok(size) => serve(Way::Splice(size), listen, to),
             Err(_) => ExitCode::from(2),
         },
+        ["compare", builds @ ..] => compare_builds(builds),
         [mtrelay, wanted @ ..] => {
             if let Some(unknown) = wanted
                 .iter()
@@ -73,7 +80,22 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         [] => {
-            println!("usage: mtrelay-bench MTRELAY [CASE…]");
+            println!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn compare_builds(arguments: &[&str]) -> ExitCode {
+    let builds: Option<Vec<Build<'_>>> = arguments.iter().map(|argument| Build::parse(argument)).collect();
+    match builds {
+        Some(builds) if builds.len() > 1 => {
+            println!("Congestion control: {}.\n", meter::congestion_control());
+            compare::run(&builds);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            println!("{USAGE}");
             ExitCode::from(2)
         }
     }

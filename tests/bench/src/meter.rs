@@ -15,6 +15,12 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(time.sum())
 }
 
+/// The number of its threads.
+pub(crate) fn threads(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    tasks.count()
+}
+
 /// Lets all threads of a process, and those that they begin later, run on these processors only.
 pub(crate) fn pin(pid: u32, processors: &[usize]) {
     let mut set = CpuSet::new();

@@ -7,6 +7,17 @@
 use crate::meter;
 use crate::subject::Subject;
 
+/// Does `work` with all processes on one processor. Threads that begin in it inherit theirs.
+pub(crate) fn on_one_processor(subjects: &[Subject], work: impl FnOnce()) {
+    let processors = meter::processors();
+    let load = std::process::id();
+    for pid in subjects.iter().map(|subject| subject.pid).chain([load]) {
+        meter::pin(pid, &processors[..1]);
+    }
+    work();
+    meter::pin(load, &processors);
+}
+
 /// Does `work` with everybody in one place after the other, and tells it the place. Threads that begin in it inherit theirs.
 pub(crate) fn in_each_place(subjects: &[Subject], mut work: impl FnMut(&str)) {
     let processors = meter::processors();

@@ -18,7 +18,7 @@ pub(crate) enum Direction {
 }
 
 /// CPU nanoseconds a byte, and bytes a nanosecond.
-fn measure(subject: &Subject, direction: Direction, connections: usize) -> (f64, f64) {
+pub(crate) fn measure(subject: &Subject, direction: Direction, connections: usize) -> (f64, f64) {
     let (_source, sink) = start(subject, direction, connections);
     thread::sleep(WARM_UP);
     let (bytes, cpu, begun) = (sink.moved(), meter::cpu(subject.pid), Instant::now());

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 7;
 /// By then a relay that nobody uses has given back what only the start and the first questions needed.
-const QUIET: Duration = Duration::from_secs(8);
+pub(crate) const QUIET: Duration = Duration::from_secs(8);
 
 fn subjects(mtrelay: &str) -> Vec<Subject> {
     vec![
@@ -25,7 +25,7 @@ fn subjects(mtrelay: &str) -> Vec<Subject> {
 }
 
 /// A session from its first byte to its last.
-fn whole_session(subject: &Subject) {
+pub(crate) fn whole_session(subject: &Subject) {
     let (client, mut server) = session(subject.addr, &subject.dc, &subject.opening);
     drop(client);
     let mut rest = Vec::new();
@@ -69,7 +69,7 @@ fn set_up(subjects: &[Subject]) {
 }
 
 /// An echoing pair of ends, and the shape of what goes through it.
-struct Echo {
+pub(crate) struct Echo {
     client: TcpStream,
     server: TcpStream,
     question: Vec<u8>,
@@ -77,7 +77,7 @@ struct Echo {
 }
 
 impl Echo {
-    fn start(subject: &Subject) -> Echo {
+    pub(crate) fn start(subject: &Subject) -> Echo {
         let (client, server) = session(subject.addr, &subject.dc, &subject.opening);
         let mut question = ANSWER.to_vec();
         if subject.opening.is_tls() {
@@ -92,7 +92,7 @@ impl Echo {
     }
 
     /// Sorted round-trip times in µs.
-    fn run(mut self, count: usize) -> Vec<f64> {
+    pub(crate) fn run(mut self, count: usize) -> Vec<f64> {
         let mut server = self.server;
         let echoing = thread::spawn(move || {
             let mut buffer = [0; 512];
