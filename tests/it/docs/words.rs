@@ -88,8 +88,8 @@ fn docs_name_no_machine() {
 
 /// Doc comments of the sources that end in the middle of a sentence, and comments with a word of [`FORBIDDEN`], that are still to be
 /// written again. Both numbers only go down.
-const UNFINISHED_LEFT: usize = 4;
-const FORBIDDEN_LEFT: usize = 21;
+const UNFINISHED_LEFT: usize = 0;
+const FORBIDDEN_LEFT: usize = 13;
 
 fn comment_of(line: &str) -> Option<&str> {
     let line = line.trim_start();
