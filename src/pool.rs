@@ -17,9 +17,9 @@ const KEPT_BY_TRIM: usize = 4;
 
 /// The pool. Clones share it.
 #[derive(Clone)]
-pub(crate) struct BufferPool(Rc<Shared>);
+pub(crate) struct BufferPool(Rc<PoolState>);
 
-struct Shared {
+struct PoolState {
     size: usize,
     count: usize,
     free: RefCell<Vec<Box<[u8]>>>,
@@ -38,7 +38,7 @@ struct Waiter {
 
 /// The pool's numbers at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Levels {
+pub(crate) struct PoolLevels {
     /// Bytes in a block.
     pub size: usize,
     /// The limit of blocks.
@@ -55,7 +55,7 @@ impl BufferPool {
     /// A pool of `count` blocks of `size` bytes, none of them allocated yet.
     #[must_use]
     pub(crate) fn new(count: usize, size: usize) -> BufferPool {
-        BufferPool(Rc::new(Shared {
+        BufferPool(Rc::new(PoolState {
             size,
             count: count.max(1),
             free: RefCell::default(),
@@ -115,9 +115,9 @@ impl BufferPool {
 
     /// The pool's numbers now.
     #[must_use]
-    pub(crate) fn levels(&self) -> Levels {
+    pub(crate) fn levels(&self) -> PoolLevels {
         let shared = &self.0;
-        Levels {
+        PoolLevels {
             size: shared.size,
             count: shared.count,
             in_use: shared.in_use.get(),
@@ -219,7 +219,7 @@ mod tests {
         drop(blocks);
         assert_eq!(
             pool.levels(),
-            Levels {
+            PoolLevels {
                 size: 16,
                 count: 2,
                 in_use: 0,

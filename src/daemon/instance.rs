@@ -4,7 +4,7 @@ use super::config_file::ConfigSource;
 use super::listen::Listeners;
 use super::notifications::Notifications;
 use super::relay_state::RelayState;
-use super::state::State;
+use super::state::StateFile;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub(super) struct Daemon {
     /// Unix time of the start in seconds.
     pub(super) started_at: u32,
     pub(super) relay: Rc<RelayState>,
-    pub(super) state: Option<State>,
+    pub(super) state: Option<StateFile>,
     /// A reload has brought limits that live sessions may exceed.
     pub(super) limits_changed: Cell<bool>,
     /// One descriptor kept free for a reload, which opens files even when sessions use all others.

@@ -6,7 +6,7 @@ use super::instance::{Daemon, RunOptions};
 use super::listen::{self, Listeners};
 use super::notifications::Notifications;
 use super::relay_state::{ActiveConfig, RelayState};
-use super::state::State;
+use super::state::StateFile;
 use super::{turns, ubus_service};
 use crate::config::Config;
 use crate::http;
@@ -49,7 +49,7 @@ pub(crate) fn run(options: RunOptions) -> Result<(), StartError> {
     }
     let nofile = raise_nofile(&config);
     let bound = bind(&source, &config)?;
-    let state = options.state.as_deref().and_then(State::open);
+    let state = options.state.as_deref().and_then(StateFile::open);
     drop_privileges(options.user.as_deref(), &config)?;
 
     let signals = Signals::take(&[Signal::HUP, Signal::TERM, Signal::INT]).map_err(system("signals"))?;

@@ -1,4 +1,4 @@
-//! State that outlives a restart: the users' used quotas and the replay window, in a file that lives in RAM.
+//! StateFile that outlives a restart: the users' used quotas and the replay window, in a file that lives in RAM.
 //!
 //! Flash wears out, so the file is written once, when the daemon ends, and only on tmpfs or ramfs. It is opened before
 //! the privileges are given up and kept open, so that an unprivileged daemon can write it. A damaged file costs its contents
@@ -20,7 +20,7 @@ const END: &str = "end";
 const MAX_LINE_LEN: u64 = 256;
 
 /// The open state file.
-pub(super) struct State {
+pub(super) struct StateFile {
     path: PathBuf,
     file: File,
 }
@@ -32,11 +32,11 @@ struct Saved {
     marks: Vec<Mark>,
 }
 
-impl State {
+impl StateFile {
     /// Opens the file, and creates it if it does not exist. Logs why it is not used.
-    pub(super) fn open(path: &Path) -> Option<State> {
+    pub(super) fn open(path: &Path) -> Option<StateFile> {
         match open(path) {
-            Ok(file) => Some(State {
+            Ok(file) => Some(StateFile {
                 path: path.to_owned(),
                 file,
             }),

@@ -21,14 +21,14 @@ pub use hello::Shares;
 use crate::obfuscated2::{DcInit, Tag};
 use crate::secret::{Form, Written};
 use alloc::vec::Vec;
-use answer::Answer;
+use answer::ServerAnswer;
 use header::ProxyInit;
 
 /// The handshake of a new connection.
 #[derive(Debug)]
 pub struct ClientHandshake {
     hello: Vec<u8>,
-    answer: Option<Answer>,
+    answer: Option<ServerAnswer>,
     channel: Channel,
 }
 
@@ -60,7 +60,7 @@ impl ClientHandshake {
         };
         let hello = hello::client_hello(&secret.key, domain, shares, now, fill);
         ClientHandshake {
-            answer: Some(Answer::new(&secret.key, &hello)),
+            answer: Some(ServerAnswer::new(&secret.key, &hello)),
             channel: Channel::in_records(tag, &init.header, init.up, &init.down),
             hello,
         }
@@ -83,7 +83,7 @@ impl ClientHandshake {
     /// The number of bytes to read next. Zero: the channel is open.
     #[must_use]
     pub fn wanted(&self) -> usize {
-        self.answer.as_ref().map_or(0, Answer::wanted)
+        self.answer.as_ref().map_or(0, ServerAnswer::wanted)
     }
 
     /// Takes the read bytes, at most [`ClientHandshake::wanted`].

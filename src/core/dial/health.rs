@@ -95,7 +95,7 @@ pub struct AddressHealth {
     pub dc_timeouts: u64,
 }
 
-struct Record {
+struct AddressRecord {
     address: SocketAddr,
     srtt: Option<Duration>,
     /// Failures since the address worked last; zero means healthy.
@@ -108,7 +108,7 @@ struct Record {
     noted: Instant,
 }
 
-impl Record {
+impl AddressRecord {
     fn state(&self, now: Instant) -> HealthState {
         if self.failures == 0 {
             HealthState::Healthy
@@ -143,7 +143,7 @@ pub(super) fn jittered(longest: Duration, random: u32) -> Duration {
 /// dialer asks [`Health::poll_probe`] for an address to test.
 #[derive(Default)]
 pub(super) struct Health {
-    records: Vec<Record>,
+    records: Vec<AddressRecord>,
     changes: VecDeque<HealthChange>,
     /// `dc_timeout` counts, kept apart from the records because [`Health::forget`] drops records.
     dc_timeouts: Vec<(SocketAddr, u64)>,
@@ -314,19 +314,19 @@ impl Health {
         family.peek().is_some() && family.all(|record| record.failures > 0)
     }
 
-    fn find(&self, address: SocketAddr) -> Option<&Record> {
+    fn find(&self, address: SocketAddr) -> Option<&AddressRecord> {
         self.records.iter().find(|record| record.address == address)
     }
 
     /// The record of an address. A new one replaces the record with the oldest event when the memory is full.
-    fn note(&mut self, address: SocketAddr, now: Instant) -> &mut Record {
+    fn note(&mut self, address: SocketAddr, now: Instant) -> &mut AddressRecord {
         let known = self.records.iter().position(|record| record.address == address);
         let at = known.unwrap_or_else(|| {
             if self.records.len() >= MAX_RECORDS {
                 let oldest = (0..self.records.len()).min_by_key(|&at| self.records[at].noted);
                 self.records.swap_remove(oldest.expect("it is full"));
             }
-            self.records.push(Record {
+            self.records.push(AddressRecord {
                 address,
                 srtt: None,
                 failures: 0,

@@ -26,7 +26,7 @@ struct Idle {
     expires: Instant,
 }
 
-struct Entry {
+struct DcEntry {
     dc: DcId,
     addresses: Vec<SocketAddr>,
     used: Instant,
@@ -45,7 +45,7 @@ pub(super) struct Wanted {
 /// The prewarmed connections of all DCs.
 #[derive(Default)]
 pub(super) struct Prewarm {
-    entries: Vec<Entry>,
+    entries: Vec<DcEntry>,
     generation: u32,
     paused_until: Option<Instant>,
 }
@@ -60,7 +60,7 @@ impl Prewarm {
                     entry.addresses = addresses.to_vec();
                 }
             }
-            None => self.entries.push(Entry {
+            None => self.entries.push(DcEntry {
                 dc,
                 addresses: addresses.to_vec(),
                 used: now,
@@ -181,7 +181,7 @@ impl Prewarm {
 
     /// Closes the connections of every DC whose addresses have changed.
     pub(super) fn retain(&mut self, table: &Table) {
-        let changed = |entry: &Entry| table.lookup(entry.dc) != Some(&entry.addresses);
+        let changed = |entry: &DcEntry| table.lookup(entry.dc) != Some(&entry.addresses);
         if self.entries.iter().any(changed) {
             // A connection in progress for a changed DC must not be stored. Those of other DCs are made again.
             self.generation = self.generation.wrapping_add(1);
@@ -199,12 +199,12 @@ impl Prewarm {
         self.entries.iter().map(|entry| entry.idle.len()).sum()
     }
 
-    fn entry(&mut self, dc: DcId) -> Option<&mut Entry> {
+    fn entry(&mut self, dc: DcId) -> Option<&mut DcEntry> {
         self.entries.iter_mut().find(|entry| entry.dc == dc)
     }
 }
 
-impl Entry {
+impl DcEntry {
     fn is_recent(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.used) < RECENT_USE
     }

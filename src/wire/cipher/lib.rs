@@ -28,11 +28,11 @@ use ctr::CtrCore;
 use ctr::flavors::Ctr128BE;
 
 /// AES-256 in counter mode, block by block.
-type Blocks = CtrCore<Aes256Enc, Ctr128BE>;
+type BlockCipher = CtrCore<Aes256Enc, Ctr128BE>;
 
 /// Length of an AES block in bytes.
 const BLOCK_LEN: usize = 16;
-/// Blocks of keystream per batch: 64, as the widest back end (AVX-512) takes. The keystreams of two streams are 2 KiB of stack and
+/// BlockCipher of keystream per batch: 64, as the widest back end (AVX-512) takes. The keystreams of two streams are 2 KiB of stack and
 /// fit into a router's L1 data cache together with the bytes.
 const BATCH: usize = 64;
 
@@ -115,8 +115,8 @@ impl Stream {
         }
     }
 
-    fn cipher(&self) -> Blocks {
-        Blocks::inner_iv_init(Aes256Enc::new(&self.key.key.into()), &self.key.iv.into())
+    fn cipher(&self) -> BlockCipher {
+        BlockCipher::inner_iv_init(Aes256Enc::new(&self.key.key.into()), &self.key.iv.into())
     }
 
     /// The number of bytes that one batch serves from this position.
@@ -130,7 +130,7 @@ impl Stream {
     }
 
     /// Makes the keystream of the next `len` bytes, at most [`Stream::room`], and advances. Returns its offset in `keystream`.
-    fn fill(&mut self, cipher: &mut Blocks, keystream: &mut Keystream, len: usize) -> usize {
+    fn fill(&mut self, cipher: &mut BlockCipher, keystream: &mut Keystream, len: usize) -> usize {
         let offset = self.offset();
         let blocks = keystream
             .get_mut(..(offset + len).div_ceil(BLOCK_LEN))

@@ -41,7 +41,7 @@ impl core::error::Error for BadAnswer {}
 
 /// Collects an answer record by record, and verifies it.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ServerAnswer {
     secret: Secret,
     /// The `random` of the client's hello.
     random: [u8; 32],
@@ -53,10 +53,10 @@ pub(super) struct Answer {
     has_header: bool,
 }
 
-impl Answer {
-    pub(super) fn new(secret: &Secret, hello: &[u8]) -> Answer {
+impl ServerAnswer {
+    pub(super) fn new(secret: &Secret, hello: &[u8]) -> ServerAnswer {
         let random = hello.get(RANDOM).and_then(|random| random.try_into().ok());
-        Answer {
+        ServerAnswer {
             secret: *secret,
             random: random.unwrap_or_default(),
             bytes: Vec::new(),

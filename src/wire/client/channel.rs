@@ -1,6 +1,6 @@
 //! An open connection: encodes messages as encrypted frames, in TLS records with fake TLS, and decodes them.
 
-use super::frames::{self, BadFrame, Frame, Reader};
+use super::frames::{self, BadFrame, Frame, FrameDecoder};
 use crate::cipher::{Stream, StreamKey};
 use crate::faketls::handshake::CHANGE_CIPHER_SPEC;
 use crate::faketls::record::{self, Unwrapper};
@@ -13,7 +13,7 @@ pub struct Channel {
     tag: Tag,
     up: Stream,
     down: Stream,
-    reader: Reader,
+    decoder: FrameDecoder,
     /// State of the record stream, with fake TLS.
     records: Option<Unwrapper>,
     /// The header, until it is sent with the first message.
@@ -26,7 +26,7 @@ impl Channel {
             tag,
             up,
             down: Stream::new(down),
-            reader: Reader::new(tag),
+            decoder: FrameDecoder::new(tag),
             records: None,
             header: Some(*header),
         }
@@ -72,6 +72,6 @@ impl Channel {
         };
         let payload = bytes.get_mut(payload).unwrap_or_default();
         self.down.apply(payload);
-        self.reader.handle_input(payload, frames)
+        self.decoder.handle_input(payload, frames)
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn write(tag: Tag, message: &[u8], fill: &mut dyn FnMut(&mut [u8]), o
 ///
 /// Promise: it holds at most one frame of at most [`MAX_FRAME_LEN`] bytes.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct FrameDecoder {
     tag: Tag,
     prefix: [u8; 4],
     prefix_len: u8,
@@ -88,11 +88,11 @@ pub(super) struct Reader {
     body: Vec<u8>,
 }
 
-impl Reader {
+impl FrameDecoder {
     /// A stream at its first byte.
     #[must_use]
-    pub(super) const fn new(tag: Tag) -> Reader {
-        Reader {
+    pub(super) const fn new(tag: Tag) -> FrameDecoder {
+        FrameDecoder {
             tag,
             prefix: [0; 4],
             prefix_len: 0,

@@ -51,7 +51,7 @@ pub(super) fn client_hello(
     now: u32,
     fill: &mut dyn FnMut(&mut [u8]),
 ) -> Vec<u8> {
-    let mut draw = Draw(fill);
+    let mut random = RandomValues(fill);
     let mut record = alloc::vec![0x16, 0x03, 0x01];
     block16(&mut record, |record| {
         // The length of a handshake message has three bytes; the first is always zero here.
@@ -60,13 +60,13 @@ pub(super) fn client_hello(
             hello.extend([0x03, 0x03]);
             hello.extend([0; 32]);
             hello.push(32);
-            hello.extend(draw.bytes::<32>());
+            hello.extend(random.bytes::<32>());
             block16(hello, |list| {
-                put16(list, draw.grease());
+                put16(list, random.grease());
                 CIPHERS.iter().for_each(|suite| put16(list, *suite));
             });
             hello.extend([1, 0]);
-            block16(hello, |list| extensions(list, domain, shares, &mut draw));
+            block16(hello, |list| extensions(list, domain, shares, &mut random));
         });
     });
     sign(&mut record, secret, now);
@@ -74,15 +74,15 @@ pub(super) fn client_hello(
 }
 
 /// Appends the extensions, in random order between two GREASE extensions.
-fn extensions(list: &mut Vec<u8>, domain: &str, shares: Shares, draw: &mut Draw<'_>) {
-    let group = draw.grease();
-    let mut middle = common_extensions(domain, shares, group, draw);
+fn extensions(list: &mut Vec<u8>, domain: &str, shares: Shares, random: &mut RandomValues<'_>) {
+    let group = random.grease();
+    let mut middle = common_extensions(domain, shares, group, random);
     for last in (1..middle.len()).rev() {
-        middle.swap(last, draw.below(last.saturating_add(1)));
+        middle.swap(last, random.below(last.saturating_add(1)));
     }
-    list.extend(extension(draw.grease(), |_| {}));
+    list.extend(extension(random.grease(), |_| {}));
     middle.iter().for_each(|extension| list.extend(extension));
-    list.extend(extension(draw.grease(), |body| body.push(0)));
+    list.extend(extension(random.grease(), |body| body.push(0)));
     if shares == Shares::Classic {
         // `list` is the record under construction, so its length is that of the whole hello so far.
         let missing = PADDED_LEN.saturating_sub(list.len().saturating_add(4));
@@ -94,7 +94,12 @@ fn extensions(list: &mut Vec<u8>, domain: &str, shares: Shares, draw: &mut Draw<
     }
 }
 
-fn common_extensions(domain: &str, shares: Shares, group: u16, draw: &mut Draw<'_>) -> Vec<Vec<u8>> {
+fn common_extensions(
+    domain: &str,
+    shares: Shares,
+    group: u16,
+    random: &mut RandomValues<'_>,
+) -> Vec<Vec<u8>> {
     let hybrid = shares == Shares::Hybrid;
     let mut all = alloc::vec![
         extension(0x0000, |names| {
@@ -135,18 +140,18 @@ fn common_extensions(domain: &str, shares: Shares, group: u16, draw: &mut Draw<'
                 if hybrid {
                     put16(list, GROUP_X25519_MLKEM768);
                     block16(list, |share| {
-                        mlkem_key(share, draw);
-                        share.extend(x25519::key_share(draw.0));
+                        mlkem_key(share, random);
+                        share.extend(x25519::key_share(random.0));
                     });
                 }
                 put16(list, GROUP_X25519);
-                block16(list, |share| share.extend(x25519::key_share(draw.0)));
+                block16(list, |share| share.extend(x25519::key_share(random.0)));
             });
         }),
         extension(0x002d, |modes| modes.extend([1, 1])),
         extension(0x002b, |versions| {
             versions.push(6);
-            put16(versions, draw.grease());
+            put16(versions, random.grease());
             versions.extend([0x03, 0x04, 0x03, 0x03]);
         }),
         extension(0x001b, |compression| compression.extend([2, 0, 2])),
@@ -155,22 +160,22 @@ fn common_extensions(domain: &str, shares: Shares, group: u16, draw: &mut Draw<'
         // A GREASE Encrypted ClientHello: outer, HKDF-SHA256 with AES-128-GCM, an id, a key, a payload.
         all.push(extension(0xfe0d, |hello| {
             hello.extend([0, 0, 1, 0, 1]);
-            hello.extend(draw.bytes::<1>());
-            block16(hello, |key| key.extend(x25519::key_share(draw.0)));
-            block16(hello, |payload| payload.extend(draw.bytes::<208>()));
+            hello.extend(random.bytes::<1>());
+            block16(hello, |key| key.extend(x25519::key_share(random.0)));
+            block16(hello, |payload| payload.extend(random.bytes::<208>()));
         }));
     }
     all
 }
 
 /// Appends a well-formed ML-KEM key: random coefficients below the modulus, two in three bytes, and a random seed.
-fn mlkem_key(share: &mut Vec<u8>, draw: &mut Draw<'_>) {
+fn mlkem_key(share: &mut Vec<u8>, random: &mut RandomValues<'_>) {
     for _ in 0..MLKEM_COEFFICIENTS / 2 {
-        let (low, high) = (draw.coefficient(), draw.coefficient());
+        let (low, high) = (random.coefficient(), random.coefficient());
         let [a, b, c, _] = (u32::from(low) | u32::from(high) << 12).to_le_bytes();
         share.extend([a, b, c]);
     }
-    share.extend(draw.bytes::<MLKEM_SEED_LEN>());
+    share.extend(random.bytes::<MLKEM_SEED_LEN>());
 }
 
 /// Writes the digest of the whole record into `random`, with the time XORed into its last four bytes.
@@ -189,9 +194,9 @@ fn sign(record: &mut [u8], secret: &Secret, now: u32) {
 }
 
 /// Random values from a source of random bytes.
-struct Draw<'a>(&'a mut dyn FnMut(&mut [u8]));
+struct RandomValues<'a>(&'a mut dyn FnMut(&mut [u8]));
 
-impl Draw<'_> {
+impl RandomValues<'_> {
     fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
         (self.0)(&mut bytes);

@@ -114,7 +114,7 @@ fn a_relay_accepts_every_mode_and_both_read_each_other() {
                 let mut up = found.up;
                 up.apply(&mut payload);
                 let mut frames = Vec::new();
-                frames::Reader::new(found.tag)
+                frames::FrameDecoder::new(found.tag)
                     .handle_input(&payload, &mut frames)
                     .unwrap();
                 let arrived: Vec<_> = messages.iter().cloned().map(Frame::Message).collect();
@@ -164,7 +164,9 @@ fn a_data_centre_reads_a_direct_header() {
         );
         up.apply(rest);
         let mut frames = Vec::new();
-        frames::Reader::new(tag).handle_input(rest, &mut frames).unwrap();
+        frames::FrameDecoder::new(tag)
+            .handle_input(rest, &mut frames)
+            .unwrap();
         assert_eq!(frames, [Frame::Message(message.to_vec())]);
     }
 }
@@ -260,7 +262,7 @@ fn frames_come_out_however_they_are_cut() {
             Frame::Error(-404),
         ];
         for piece in [1, 2, 3, 5, 64, bytes.len()] {
-            let (mut reader, mut frames) = (frames::Reader::new(tag), Vec::new());
+            let (mut reader, mut frames) = (frames::FrameDecoder::new(tag), Vec::new());
             for bytes in bytes.chunks(piece) {
                 reader.handle_input(bytes, &mut frames).unwrap();
             }
@@ -271,7 +273,7 @@ fn frames_come_out_however_they_are_cut() {
 
 #[test]
 fn invalid_frames_are_refused() {
-    let refuse = |tag, bytes: &[u8]| frames::Reader::new(tag).handle_input(bytes, &mut Vec::new());
+    let refuse = |tag, bytes: &[u8]| frames::FrameDecoder::new(tag).handle_input(bytes, &mut Vec::new());
     let len = |len: u32| len.to_le_bytes();
     assert_eq!(
         refuse(Tag::Intermediate, &len(0x7fff_ffff)),

@@ -52,11 +52,11 @@ impl<'a> ClientHello<'a> {
     /// Parses one whole record. `None` if it is not a ClientHello that TLS 1.3 can answer.
     #[must_use]
     pub fn parse(record: &'a [u8]) -> Option<ClientHello<'a>> {
-        let mut input = Reader(record);
+        let mut input = Cursor(record);
         let [0x16, 0x03, _] = *input.array::<3>()? else {
             return None;
         };
-        let mut input = Reader(input.block16()?);
+        let mut input = Cursor(input.block16()?);
         let [0x01, high, mid, low] = *input.array::<4>()? else {
             return None;
         };
@@ -71,7 +71,7 @@ impl<'a> ClientHello<'a> {
         let cipher_suite = first_tls13_suite(input.block16().filter(|list| list.len() % 2 == 0)?)?;
         let _compression_methods = input.block8()?;
 
-        let mut extensions = Reader(input.block16()?);
+        let mut extensions = Cursor(input.block16()?);
         let mut server_name = None;
         let mut group = None;
         while !extensions.0.is_empty() {
@@ -177,7 +177,7 @@ fn first_tls13_suite(list: &[u8]) -> Option<u16> {
 }
 
 fn read_server_name(body: &[u8]) -> Option<&str> {
-    let mut names = Reader(Reader(body).block16()?);
+    let mut names = Cursor(Cursor(body).block16()?);
     let [0] = *names.array::<1>()? else {
         return None;
     };
@@ -186,7 +186,7 @@ fn read_server_name(body: &[u8]) -> Option<&str> {
 
 /// The first key share's group that can be answered. GREASE (RFC 8701) and other groups are skipped.
 fn first_known_group(body: &[u8]) -> Option<Option<u16>> {
-    let mut shares = Reader(Reader(body).block16()?);
+    let mut shares = Cursor(Cursor(body).block16()?);
     while !shares.0.is_empty() {
         let group = shares.u16()?;
         let share_len = shares.block16()?.len();
@@ -200,9 +200,9 @@ fn first_known_group(body: &[u8]) -> Option<Option<u16>> {
     Some(None)
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Cursor<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> Cursor<'a> {
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
