@@ -18,7 +18,6 @@ mod snapshot_inputs;
 mod start;
 mod state;
 mod sweep;
-mod turns;
 mod ubus_service;
 
 pub(crate) use build::dial_options;

@@ -12,5 +12,6 @@ pub mod map;
 pub mod notify;
 pub mod quote;
 pub mod reactor;
+pub mod scheduler;
 pub mod sys;
 pub mod syslog;

@@ -1,4 +1,4 @@
-//! The reactor: which descriptors are ready, whose time has come, and which of those with much to do goes on.
+//! The reactor: which descriptors are ready, and which timers have fired.
 //!
 //! One for each thread that asks, and nothing of it is shared: the relay has one thread. A descriptor is registered once, for
 //! both directions, edge-triggered (epoll(7)): waiting for it again costs no system call, and an idle one 40 bytes.
@@ -6,7 +6,6 @@
 //! next edge.
 
 mod io;
-mod line;
 mod timer;
 
 #[cfg(test)]
@@ -14,11 +13,12 @@ mod timer;
 mod tests;
 
 pub use io::{Async, Interest, Step};
-pub use line::{Kind, Place};
 pub use timer::Timer;
+// To be removed: the relay moves to the names of the scheduler.
+#[doc(hidden)]
+pub use crate::scheduler::{Kind, Ticket as Place};
 
 use crate::sys::clock;
-use line::Line;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -57,7 +57,6 @@ struct Reactor {
     free: Cell<u32>,
     timers: RefCell<BTreeMap<(Instant, u32), Waker>>,
     next_timer: Cell<u32>,
-    line: Line,
 }
 
 /// What is known of one descriptor.
@@ -111,7 +110,6 @@ impl Reactor {
             free: Cell::new(u32::MAX),
             timers: RefCell::default(),
             next_timer: Cell::new(0),
-            line: Line::default(),
         })
     }
 
@@ -163,11 +161,11 @@ impl Reactor {
         }
     }
 
-    /// Takes what the kernel has, waits for it if nobody has anything to do, and wakes whom it is for; and then the first in the line.
+    /// Takes what the kernel has, waits for it unless a task is ready, and wakes the tasks.
     fn turn(&self, events: &mut Vec<epoll::Event>) -> Result<()> {
         events.clear();
         self.notice.asleep.store(true, Ordering::SeqCst);
-        let timeout = if !self.line.is_empty() || self.notice.given.load(Ordering::SeqCst) {
+        let timeout = if self.notice.given.load(Ordering::SeqCst) {
             Some(Timespec::default())
         } else {
             self.until_next_timer()
@@ -186,7 +184,6 @@ impl Reactor {
             self.note(event.data.u64(), event.flags);
         }
         self.wake_timers();
-        self.line.advance();
         Ok(())
     }
 

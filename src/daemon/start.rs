@@ -7,12 +7,13 @@ use super::listen::{self, Listeners};
 use super::notifications::Notifications;
 use super::relay_state::{ActiveConfig, RelayState};
 use super::state::StateFile;
-use super::{turns, ubus_service};
+use super::ubus_service;
 use crate::config::Config;
 use crate::http;
 use crate::link;
 use crate::relay::panic_guard;
-use mtrelay_core::reactor::{self, Async};
+use mtrelay_core::reactor::Async;
+use mtrelay_core::scheduler;
 use mtrelay_core::sys::signal::Signals;
 use mtrelay_core::sys::stdio::Stdio;
 use mtrelay_core::sys::{clock, process, seccomp};
@@ -82,7 +83,7 @@ pub(crate) fn run(options: RunOptions) -> Result<(), StartError> {
             .await;
         Ok(())
     };
-    reactor::block_on(turns::run(&executor, running)).unwrap_or_else(|error| Err(system("reactor")(error)))
+    scheduler::block_on(&executor, running).unwrap_or_else(|error| Err(system("reactor")(error)))
 }
 
 /// Makes a [`StartError`] of a system call's error; `what` names what failed.

@@ -5,7 +5,8 @@ use crate::pool::BufferPool;
 use crate::relay::flow_control::UNCONFIRMED_CHUNK;
 use crate::relay::live_sessions::SessionRegistry;
 use crate::relay::pipe_pool::PipePool;
-use mtrelay_core::reactor::{Async, Place, block_on};
+use mtrelay_core::reactor::{Async, Place};
+use mtrelay_core::scheduler::block_on;
 use smol::future;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -68,7 +69,7 @@ fn bulk_transfer_waits_in_the_fair_queue_until_it_has_little_to_move() {
     });
     // A slow processor: one chunk is a whole turn.
     pump.slice = UNCONFIRMED_CHUNK;
-    block_on(async {
+    block_on(&smol::LocalExecutor::new(), async {
         send(&mut sender, &from, &[1; UNCONFIRMED_CHUNK]);
         look(&mut pump).await;
         assert_eq!(moved.get(), UNCONFIRMED_CHUNK);
