@@ -133,21 +133,7 @@ fn common_extensions(
             });
         }),
         extension(0x0012, |_| {}),
-        extension(0x0033, |key_share| {
-            block16(key_share, |list| {
-                put16(list, group);
-                block16(list, |share| share.push(0));
-                if hybrid {
-                    put16(list, GROUP_X25519_MLKEM768);
-                    block16(list, |share| {
-                        mlkem_key(share, random);
-                        share.extend(x25519::key_share(random.0));
-                    });
-                }
-                put16(list, GROUP_X25519);
-                block16(list, |share| share.extend(x25519::key_share(random.0)));
-            });
-        }),
+        extension(0x0033, |out| key_shares(out, hybrid, group, random)),
         extension(0x002d, |modes| modes.extend([1, 1])),
         extension(0x002b, |versions| {
             versions.push(6);
@@ -166,6 +152,23 @@ fn common_extensions(
         }));
     }
     all
+}
+
+/// Appends the key shares: GREASE, the hybrid one if asked for, and X25519.
+fn key_shares(out: &mut Vec<u8>, hybrid: bool, grease: u16, random: &mut RandomValues<'_>) {
+    block16(out, |list| {
+        put16(list, grease);
+        block16(list, |share| share.push(0));
+        if hybrid {
+            put16(list, GROUP_X25519_MLKEM768);
+            block16(list, |share| {
+                mlkem_key(share, random);
+                share.extend(x25519::key_share(random.0));
+            });
+        }
+        put16(list, GROUP_X25519);
+        block16(list, |share| share.extend(x25519::key_share(random.0)));
+    });
 }
 
 /// Appends a well-formed ML-KEM key: random coefficients below the modulus, two in three bytes, and a random seed.
