@@ -7,12 +7,12 @@ use crate::relay::live_sessions::SessionHandle;
 use crate::relay::pump::{Direction, Pump, PumpEnd, Transform};
 use crate::relay::stream;
 use mtrelay_core::close::CloseReason;
-use mtrelay_core::reactor::Async;
+use mtrelay_core::reactor::{Async, Interest};
 use std::future::Future;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::TcpStream;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Writes what the client has sent already. Its result is the transformation of the bytes that follow.
 pub(super) type FirstBytes<'a> = Pin<Box<dyn Future<Output = io::Result<Transform>> + 'a>>;
@@ -220,13 +220,10 @@ fn close_mode_after(error: &io::Error) -> CloseMode {
 
 /// Reads and discards; ready at the end of the stream or an error.
 fn discard(from: &Async<TcpStream>, context: &mut Context<'_>) -> Poll<()> {
-    while from.may_read(context).is_ready() {
-        match from.get_ref().read(&mut [0; 4096]) {
+    loop {
+        match ready!(from.poll_io(Interest::Read, context, |mut from| from.read(&mut [0; 4096]))) {
             Ok(1..) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => from.not_readable(),
             Ok(0) | Err(_) => return Poll::Ready(()),
         }
     }
-    Poll::Pending
 }

@@ -9,8 +9,9 @@
 
 use crate::relay::live_sessions::SessionHandle;
 use crate::relay::retry_buffer::{RetryBuffer, RetryBuffers};
+use crate::relay::stream;
 use mtrelay_core::close::CloseReason;
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Step, Timer};
 use mtrelay_core::sys::{random, socket};
 use std::cell::RefCell;
 use std::fmt;
@@ -184,31 +185,31 @@ impl FirstRequest {
     }
 
     /// Sends the request until the DC answers, or no answer is to be expected any more.
-    pub(super) async fn send(&mut self, attempt: &mut DcAttempt, terms: RequestIo<'_>) -> Outcome {
-        match self.exchange(attempt, terms).await {
+    pub(super) async fn send(&mut self, attempt: &mut DcAttempt, io: RequestIo<'_>) -> Outcome {
+        match self.exchange(attempt, io).await {
             Ok(asked) | Err(asked) => asked,
         }
     }
 
-    async fn exchange(&mut self, attempt: &mut DcAttempt, terms: RequestIo<'_>) -> Result<Outcome, Outcome> {
+    async fn exchange(&mut self, attempt: &mut DcAttempt, io: RequestIo<'_>) -> Result<Outcome, Outcome> {
         let mut timer = Timer::never();
         let mut watch = AnswerWatch::Off;
         // The first bytes often arrive together with the handshake: they are read without waiting for an event.
         let mut event = Event::Client;
         loop {
             match event {
-                Event::Client => match self.receive(terms)? {
+                Event::Client => match self.receive(io).await? {
                     Received::More => watch = AnswerWatch::Off,
                     Received::Nothing => {}
                     Received::Full => return Ok(Outcome::Proceed),
                 },
-                Event::Dc => self.peek_answer(attempt, terms)?,
+                Event::Dc => self.peek_answer(attempt, io).await?,
                 Event::Time => {}
             }
-            let pushed = self.push(attempt, terms.dc, terms.scratch);
+            let pushed = self.push(attempt, io.dc, io.scratch).await;
             let all_sent =
                 pushed.map_err(|error| Outcome::Lost(DcLoss::Ended(CloseReason::of_dc_error(&error))))?;
-            if let (true, true, Some(timeout)) = (all_sent, self.whole_frame, terms.answer_timeout) {
+            if let (true, true, Some(timeout)) = (all_sent, self.whole_frame, io.answer_timeout) {
                 watch = match watch {
                     AnswerWatch::Waiting if matches!(event, Event::Time) => {
                         return Ok(Outcome::Lost(DcLoss::Silent));
@@ -219,7 +220,7 @@ impl FirstRequest {
                         timer = Timer::after(INITIAL_POLL_INTERVAL);
                         AnswerWatch::Sending(INITIAL_POLL_INTERVAL)
                     }
-                    _ if socket::unacknowledged(terms.dc.get_ref()) == 0 => {
+                    _ if socket::unacknowledged(io.dc.get_ref()) == 0 => {
                         timer = Timer::after(timeout);
                         AnswerWatch::Waiting
                     }
@@ -234,56 +235,51 @@ impl FirstRequest {
             if matches!(watch, AnswerWatch::Off) {
                 timer = Timer::never();
             }
-            event = next(terms, !all_sent, &mut timer).await;
+            event = next(io, !all_sent, &mut timer).await;
         }
     }
 
     /// Reads what the client has sent into the retry buffer.
-    fn receive(&mut self, terms: RequestIo<'_>) -> Result<Received, Outcome> {
+    async fn receive(&mut self, io: RequestIo<'_>) -> Result<Received, Outcome> {
         // A larger place costs memory, so it is taken only when there are bytes for it.
-        if self.kept.is_full() && socket::is_open_and_silent(terms.client.get_ref()) {
-            terms.client.not_readable();
-            return Ok(Received::Nothing);
+        if self.kept.is_full() {
+            let arrived = stream::attempt(io.client, Interest::Read, |client| {
+                if socket::is_open_and_silent(client) {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                Ok(Step::Done(()))
+            });
+            if matches!(arrived.await, Ok(None)) {
+                return Ok(Received::Nothing);
+            }
         }
         if !self.kept.make_room() {
             return Ok(Received::Full);
         }
-        let (records, up) = (&mut self.records, &mut self.up);
-        let received = self.kept.add(|room| {
-            let len = match terms.client.get_ref().read(room) {
-                Ok(0) => return Err(Received::Full.into()),
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(Received::Nothing.into()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    terms.client.not_readable();
-                    return Err(Received::Nothing.into());
-                }
-                Err(error) => return Err(ReceiveError::Over(CloseReason::of_client_error(&error))),
-            };
-            if len < room.len() && !terms.client.is_closing() {
-                terms.client.not_readable();
+        let (kept, records, up) = (&mut self.kept, &mut self.records, &mut self.up);
+        let received = stream::attempt(io.client, Interest::Read, |client| {
+            let mut is_drained = false;
+            let received = kept.add(|room| receive_into(room, client, records, up, &mut is_drained));
+            match received {
+                Err(ReceiveError::Io(error)) => Err(error),
+                received if is_drained => Ok(Step::Exhausted(received)),
+                received => Ok(Step::Done(received)),
             }
-            terms.handle.touch();
-            let bytes = &mut room[..len];
-            let payload = match records {
-                Some(records) => records
-                    .unwrap_in_place(bytes)
-                    .map_err(|_| ReceiveError::BadRecord)?,
-                None => 0..len,
-            };
-            up.apply(&mut bytes[payload.clone()]);
-            Ok(payload)
         });
-        match received {
-            Ok(range) => {
-                self.note_received(range, terms.moved_up);
+        match received.await {
+            Ok(None) => Ok(Received::Nothing),
+            Ok(Some(Ok(range))) => {
+                io.handle.touch();
+                self.note_received(range, io.moved_up);
                 Ok(Received::More)
             }
-            Err(ReceiveError::Fine(heard)) => Ok(heard),
-            Err(ReceiveError::Over(reason)) => Err(Outcome::Failed(reason)),
-            Err(ReceiveError::BadRecord) => {
-                log::debug!("client={}: not a TLS record", terms.handle.client);
+            Ok(Some(Err(ReceiveError::End))) => Ok(Received::Full),
+            Ok(Some(Err(ReceiveError::BadRecord))) => {
+                log::debug!("client={}: not a TLS record", io.handle.client);
                 Err(Outcome::Failed(CloseReason::Error))
+            }
+            Ok(Some(Err(ReceiveError::Io(error)))) | Err(error) => {
+                Err(Outcome::Failed(CloseReason::of_client_error(&error)))
             }
         }
     }
@@ -300,11 +296,13 @@ impl FirstRequest {
     }
 
     /// Peeks at the DC's socket. Its bytes stay in the socket for the duplex.
-    fn peek_answer(&self, attempt: &DcAttempt, terms: RequestIo<'_>) -> Result<(), Outcome> {
+    async fn peek_answer(&self, attempt: &DcAttempt, io: RequestIo<'_>) -> Result<(), Outcome> {
         let mut start = [0; 8];
-        match terms.dc.get_ref().peek(&mut start) {
-            Ok(0) => Err(Outcome::Lost(DcLoss::Ended(CloseReason::DcClosed))),
-            Ok(len) => {
+        let peeked = stream::attempt(io.dc, Interest::Read, |dc| dc.peek(&mut start).map(Step::Done));
+        match peeked.await {
+            Ok(None) => Ok(()),
+            Ok(Some(0)) => Err(Outcome::Lost(DcLoss::Ended(CloseReason::DcClosed))),
+            Ok(Some(len)) => {
                 if log::log_enabled!(log::Level::Debug) {
                     Stream::new(&attempt.down).apply(&mut start);
                     if let Some(code) = transport_error(self.tag, &start[..len]) {
@@ -312,11 +310,6 @@ impl FirstRequest {
                     }
                 }
                 Err(Outcome::Proceed)
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                terms.dc.not_readable();
-                Ok(())
             }
             Err(error) => Err(Outcome::Lost(DcLoss::Ended(CloseReason::of_dc_error(&error)))),
         }
@@ -326,30 +319,46 @@ impl FirstRequest {
     ///
     /// # Errors
     /// When the DC's connection has failed.
-    fn push(
+    async fn push(
         &mut self,
         attempt: &mut DcAttempt,
         dc: &Async<TcpStream>,
         scratch: &RefCell<Box<[u8]>>,
     ) -> io::Result<bool> {
-        let mut scratch = scratch.borrow_mut();
         while attempt.sent < HEADER_LEN + self.kept.len() {
-            let header = attempt.header.get(attempt.sent..).unwrap_or_default();
-            let from = attempt.sent.saturating_sub(HEADER_LEN);
-            scratch[..header.len()].copy_from_slice(header);
-            let behind = &mut scratch[header.len()..];
-            let len = self.kept.read(from..self.kept.len(), behind);
-            attempt.up.apply(&mut behind[..len]);
-            let len = header.len() + len;
-            let written = write(dc.get_ref(), &scratch[..len])?;
-            attempt.sent += written;
-            attempt.up.rewind((len - written).min(len - header.len()));
-            if written < len {
-                dc.not_writable();
+            let pushed = stream::attempt(dc, Interest::Write, |dc| {
+                self.push_piece(attempt, dc, &mut scratch.borrow_mut())
+            });
+            if !matches!(pushed.await?, Some(true)) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Encrypts and writes one piece of the header and the request; the result says whether the DC's socket took all of it.
+    fn push_piece(
+        &mut self,
+        attempt: &mut DcAttempt,
+        mut dc: &TcpStream,
+        scratch: &mut [u8],
+    ) -> io::Result<Step<bool>> {
+        let header = attempt.header.get(attempt.sent..).unwrap_or_default();
+        let from = attempt.sent.saturating_sub(HEADER_LEN);
+        scratch[..header.len()].copy_from_slice(header);
+        let behind = &mut scratch[header.len()..];
+        let len = self.kept.read(from..self.kept.len(), behind);
+        attempt.up.apply(&mut behind[..len]);
+        let len = header.len() + len;
+        let result = dc.write(&scratch[..len]);
+        let written = *result.as_ref().unwrap_or(&0);
+        attempt.up.rewind((len - written).min(len - header.len()));
+        attempt.sent += result?;
+        Ok(if written < len {
+            Step::Exhausted(false)
+        } else {
+            Step::Done(true)
+        })
     }
 
     /// Writes the rest and releases the retry buffer. The request cannot be sent again after this.
@@ -362,8 +371,8 @@ impl FirstRequest {
         dc: &Async<TcpStream>,
         scratch: &RefCell<Box<[u8]>>,
     ) -> io::Result<(Option<Unwrapper>, Stream, Stream)> {
-        while !self.push(&mut attempt, dc, scratch)? {
-            dc.writable().await?;
+        while !self.push(&mut attempt, dc, scratch).await? {
+            dc.ready(Interest::Write).await?;
         }
         Ok((self.records, self.up, attempt.up))
     }
@@ -377,40 +386,48 @@ enum Received {
     Full,
 }
 
+/// Why nothing was received.
 enum ReceiveError {
-    Fine(Received),
-    Over(CloseReason),
+    /// The client has sent FIN.
+    End,
+    /// The client has sent something that is not a TLS record.
     BadRecord,
+    Io(io::Error),
 }
 
-impl From<Received> for ReceiveError {
-    fn from(heard: Received) -> ReceiveError {
-        ReceiveError::Fine(heard)
+/// Reads once into `room` and takes the payload out. `is_drained` tells that the socket had no more bytes.
+fn receive_into(
+    room: &mut [u8],
+    mut client: &TcpStream,
+    records: &mut Option<Unwrapper>,
+    up: &mut Stream,
+    is_drained: &mut bool,
+) -> Result<Range<usize>, ReceiveError> {
+    let len = client.read(room).map_err(ReceiveError::Io)?;
+    if len == 0 {
+        return Err(ReceiveError::End);
     }
-}
-
-/// # Errors
-/// As write(2); a full socket is no error and takes 0 bytes.
-fn write(mut to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match to.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-            other => return other,
-        }
-    }
+    *is_drained = len < room.len();
+    let bytes = &mut room[..len];
+    let payload = match records {
+        Some(records) => records
+            .unwrap_in_place(bytes)
+            .map_err(|_| ReceiveError::BadRecord)?,
+        None => 0..len,
+    };
+    up.apply(&mut bytes[payload.clone()]);
+    Ok(payload)
 }
 
 /// Waits for the next event. The DC comes first: its answer ends the phase.
-async fn next(terms: RequestIo<'_>, unsent: bool, timer: &mut Timer) -> Event {
+async fn next(io: RequestIo<'_>, unsent: bool, timer: &mut Timer) -> Event {
     poll_fn(|context| {
-        if terms.dc.may_read(context).is_ready() {
+        let mut may =
+            |socket: &Async<TcpStream>, interest| socket.poll_io(interest, context, |_| Ok(())).is_ready();
+        if may(io.dc, Interest::Read) || unsent && may(io.dc, Interest::Write) {
             return Poll::Ready(Event::Dc);
         }
-        if unsent && terms.dc.may_write(context).is_ready() {
-            return Poll::Ready(Event::Dc);
-        }
-        if terms.client.may_read(context).is_ready() {
+        if may(io.client, Interest::Read) {
             return Poll::Ready(Event::Client);
         }
         Pin::new(&mut *timer).poll(context).map(|_| Event::Time)

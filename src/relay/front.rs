@@ -10,7 +10,7 @@ use crate::relay::live_sessions::SessionHandle;
 use crate::relay::pump::{Direction, Transform};
 use crate::relay::stream;
 use mtrelay_core::close::CloseReason;
-use mtrelay_core::reactor::Async;
+use mtrelay_core::reactor::{Async, Interest};
 use mtrelay_core::sys::socket;
 use smol::future::FutureExt as _;
 use std::future::poll_fn;
@@ -57,7 +57,7 @@ impl FrontConnection {
     /// Waits until the site speaks or closes although nothing was sent to it. Returns `false` when the connection was displaced.
     pub(super) async fn site_speaks_first(&self) -> bool {
         let site = async {
-            let _ = self.socket.readable().await;
+            let _ = self.socket.ready(Interest::Read).await;
             true
         };
         let ended = async {

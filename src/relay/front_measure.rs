@@ -3,7 +3,7 @@
 //! Our own answers to authenticated clients carry random bytes of that length, so that they look like the site's certificate flight.
 
 use crate::relay::front_site::FrontSite;
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Timer};
 use mtrelay_core::sys::random;
 use smol::future::FutureExt as _;
 use std::io::{self, Read as _, Write as _};
@@ -61,12 +61,14 @@ async fn measure(site: &FrontSite) -> Option<(usize, usize)> {
 /// When the connection fails.
 async fn handshake(site: &Async<TcpStream>, mut hello: &[u8]) -> io::Result<Option<usize>> {
     while !hello.is_empty() {
-        let len = site.write_with(|mut socket| socket.write(hello)).await?;
+        let len = site
+            .try_io(Interest::Write, |mut socket| socket.write(hello))
+            .await?;
         hello = &hello[len..];
     }
     let mut flight = Flight::default();
     loop {
-        let received = site.read_with(|mut socket| {
+        let received = site.try_io(Interest::Read, |mut socket| {
             let mut piece = [0; 2048];
             let len = socket.read(&mut piece)?;
             flight.handle_input(&piece[..len]);

@@ -8,7 +8,7 @@ use crate::relay::context::{Accepted, Context};
 use crate::relay::front::{FrontConnection, Visitor};
 use crate::relay::stream::discard;
 use mtrelay_core::close::Reject;
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Timer};
 use mtrelay_core::sys::{clock, cpu, random};
 use smol::future::FutureExt as _;
 use std::cell::{Cell, RefCell};
@@ -229,7 +229,7 @@ impl Pending<'_> {
     async fn read_proxy_header(&self) -> io::Result<Option<Origin>> {
         let mut reader = proxy_protocol::Reader::default();
         loop {
-            let step = self.socket.read_with(|mut socket| {
+            let step = self.socket.try_io(Interest::Read, |mut socket| {
                 let mut piece = [0; 64];
                 let room = reader.wanted().min(piece.len());
                 match socket.read(&mut piece[..room])? {
@@ -255,7 +255,7 @@ impl Pending<'_> {
         loop {
             let step = self
                 .socket
-                .read_with(|mut socket| {
+                .try_io(Interest::Read, |mut socket| {
                     let mut scratch = self.context.shared.scratch.borrow_mut();
                     let mut acceptor = self.acceptor.borrow_mut();
                     let room = acceptor.wanted().min(scratch.len());
@@ -322,7 +322,10 @@ impl Pending<'_> {
 
     async fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let len = self.socket.write_with(|mut socket| socket.write(bytes)).await?;
+            let len = self
+                .socket
+                .try_io(Interest::Write, |mut socket| socket.write(bytes))
+                .await?;
             bytes = &bytes[len..];
         }
         Ok(())

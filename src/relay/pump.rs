@@ -12,11 +12,12 @@ mod state;
 
 use crate::pool::Block;
 use crate::relay::flow_control::Decision;
-use mtrelay_core::reactor::Kind;
+use mtrelay_core::reactor::{Async, Interest, Kind};
 use mtrelay_core::sys::socket;
 use state::{COPY_TURN, Moved};
 pub(super) use state::{Direction, Pump, PumpEnd, Transform};
 use std::future::Future as _;
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -45,9 +46,9 @@ impl Pump<'_> {
         let mut has_turn = !self.is_bulk;
         loop {
             if self.filled.is_some() {
-                ready!(self.wait_for_room(|pump| pump.direction.to.may_write(context)));
+                ready!(self.wait_for_room(|pump| may(pump.direction.to, Interest::Write, context)));
             } else {
-                ready!(self.direction.from.may_read(context));
+                ready!(may(self.direction.from, Interest::Read, context));
                 ready!(self.wait_for_room(|pump| pump.poll_room(context)));
             }
             if !has_turn || *moved >= turn {
@@ -60,7 +61,7 @@ impl Pump<'_> {
                 has_turn = true;
             }
             if self.filled.is_some() {
-                *moved += self.drain().map_err(PumpEnd::WriteFailed)?;
+                *moved += self.drain(context).map_err(PumpEnd::WriteFailed)?;
                 continue;
             }
             let block = match &mut self.waiting {
@@ -71,7 +72,7 @@ impl Pump<'_> {
                 }
                 None => None,
             };
-            match self.advance(block)? {
+            match self.advance(block, context)? {
                 Moved::Bytes(len) => *moved += len,
                 Moved::End => return Poll::Ready(Ok(PumpEnd::Finished)),
                 Moved::NoBlock => self.waiting = Some(self.direction.pool.line_up()),
@@ -98,14 +99,14 @@ impl Pump<'_> {
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.splices() && self.must_check_room() {
             // A failed connection is reported by the write.
-            self.direction.to.poll_writable(context).map(drop)
+            self.direction.to.poll_ready(Interest::Write, context).map(drop)
         } else {
-            self.direction.to.may_write(context)
+            may(self.direction.to, Interest::Write, context)
         }
     }
 
     /// Moves what there is, once.
-    fn advance(&mut self, block: Option<Block>) -> Result<Moved, PumpEnd> {
+    fn advance(&mut self, block: Option<Block>, context: &mut Context<'_>) -> Result<Moved, PumpEnd> {
         // Before a pipe is taken: the room was asked for with this number of free pipes.
         let limit = self.read_limit();
         let pipes = self.direction.pipes;
@@ -115,14 +116,14 @@ impl Pump<'_> {
             && let Some(pipe) = pipes.take(self.flow_control.is_confirmed())
         {
             if !self.direction.transform.wrap {
-                return self.splice(pipe, None, limit);
+                return self.splice((pipe, None), limit, context);
             }
             match pipes.take(self.flow_control.is_confirmed()) {
-                Some(second) => return self.splice(pipe, Some(second), limit),
+                Some(second) => return self.splice((pipe, Some(second)), limit, context),
                 None => pipes.give_back(pipe),
             }
         }
-        self.copy(block, limit)
+        self.copy(block, limit, context)
     }
 
     /// Bytes of the next read at most.
@@ -156,12 +157,6 @@ impl Pump<'_> {
         if payload > 0 {
             (self.direction.moved)(payload);
         }
-    }
-
-    /// The receiver's socket is full; `len` bytes were written to it before that are not noted otherwise.
-    fn would_block(&mut self, len: usize) {
-        self.flow_control.on_would_block(len);
-        self.direction.to.not_writable();
     }
 
     /// Carries out a decision of flow control, and those that follow from it.
@@ -198,6 +193,11 @@ impl Pump<'_> {
             };
         }
     }
+}
+
+/// Ready when, as far as the reactor knows, an operation on the socket does not block.
+fn may(socket: &Async<TcpStream>, interest: Interest, context: &mut Context<'_>) -> Poll<()> {
+    socket.poll_io(interest, context, |_| Ok(())).map(drop)
 }
 
 #[cfg(test)]

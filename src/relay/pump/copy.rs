@@ -7,8 +7,10 @@
 use super::state::{COPY_TURN, Moved, Pump, PumpEnd, Record};
 use crate::pool::Block;
 use crate::relay::flow_control::UNCONFIRMED_CHUNK;
+use mtrelay_core::reactor::{Interest, Step};
 use mtrelay_core::sys::{clock, socket, splice};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use wire::cipher::recrypt;
 use wire::faketls::record::{self, Unwrapper};
@@ -51,7 +53,12 @@ type Plan = heapless::Vec<Piece, PIECES>;
 
 impl Pump<'_> {
     /// Moves bytes through blocks of the pool. The bytes stay in the socket until they are written.
-    pub(super) fn copy(&mut self, block: Option<Block>, limit: usize) -> Result<Moved, PumpEnd> {
+    pub(super) fn copy(
+        &mut self,
+        block: Option<Block>,
+        limit: usize,
+        context: &mut Context<'_>,
+    ) -> Result<Moved, PumpEnd> {
         let Some(first) = block.or_else(|| self.direction.pool.try_take()) else {
             return Ok(Moved::NoBlock);
         };
@@ -62,32 +69,43 @@ impl Pump<'_> {
             && let Some(block) = self.direction.pool.try_take()
             && blocks.push(block).is_ok()
         {}
-        let from = self.direction.from;
+        let (from, to) = (self.direction.from, self.direction.to);
         let room = blocks.iter().map(|block| block.len()).sum::<usize>().min(limit);
-        let there = match with_slices(&mut blocks, room, |room| splice::peek(from.get_ref(), room)) {
-            Ok(0) => return Ok(Moved::End),
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                from.not_readable();
-                return Ok(Moved::Bytes(0));
-            }
-            Err(error) => return Err(PumpEnd::ReadFailed(error)),
+        let peeked = from.poll_io(Interest::Read, context, |from| {
+            with_slices(&mut blocks, room, |room| splice::peek(from, room))
+        });
+        let there = match peeked {
+            Poll::Pending => return Ok(Moved::Bytes(0)),
+            Poll::Ready(Ok(0)) => return Ok(Moved::End),
+            Poll::Ready(Ok(len)) => len,
+            Poll::Ready(Err(error)) => return Err(PumpEnd::ReadFailed(error)),
         };
         self.blocks = (2 * there / blocks[0].len()).clamp(1, BLOCKS);
-        if self.must_check_room() && !socket::has_room(self.direction.to.get_ref()) {
-            self.direction.to.not_writable();
-            return Ok(Moved::Bytes(0));
+        if self.must_check_room() {
+            let has_room = to.poll_io(Interest::Write, context, |to| {
+                let would_block = || ErrorKind::WouldBlock.into();
+                socket::has_room(to).then_some(()).ok_or_else(would_block)
+            });
+            if has_room.is_pending() {
+                return Ok(Moved::Bytes(0));
+            }
         }
 
         let before = self.direction.transform.unwrap;
         let (plan, payload) = self.transform_in_time(&mut blocks, there)?;
         let whole: usize = plan.iter().map(Piece::len).sum();
-        let sent = match gather(&blocks, &plan, |pieces| {
-            splice::send(self.direction.to.get_ref(), pieces)
-        }) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(PumpEnd::WriteFailed(error)),
+        let written = to.poll_step(Interest::Write, context, |to| {
+            let sent = gather(&blocks, &plan, |pieces| splice::send(to, pieces))?;
+            Ok(if sent < whole {
+                Step::Exhausted(sent)
+            } else {
+                Step::Done(sent)
+            })
+        });
+        let sent = match written {
+            Poll::Pending => 0,
+            Poll::Ready(Ok(sent)) => sent,
+            Poll::Ready(Err(error)) => return Err(PumpEnd::WriteFailed(error)),
         };
         let paid = self.commit(&plan, sent);
         let taken = if sent == whole {
@@ -97,15 +115,22 @@ impl Pump<'_> {
             self.taken_for(paid, before, &mut blocks, there)?
         };
         if taken > 0 {
-            let forgotten = with_slices(&mut blocks, taken, |room| splice::forget(from.get_ref(), room));
-            forgotten.map_err(PumpEnd::ReadFailed)?;
-        }
-        if taken == there && there < room && !from.is_closing() {
-            from.not_readable();
+            let is_drained = taken == there && there < room;
+            let removed = from.poll_step(Interest::Read, context, |from| {
+                with_slices(&mut blocks, taken, |room| splice::forget(from, room))?;
+                Ok(if is_drained {
+                    Step::Exhausted(())
+                } else {
+                    Step::Done(())
+                })
+            });
+            if let Poll::Ready(Err(error)) = removed {
+                return Err(PumpEnd::ReadFailed(error));
+            }
         }
         self.written(sent, paid);
         if sent < whole {
-            self.would_block(0);
+            self.flow_control.on_would_block(0);
         }
         Ok(Moved::Bytes(taken))
     }

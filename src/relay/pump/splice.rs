@@ -4,8 +4,10 @@
 
 use super::state::{Moved, Pump, PumpEnd, Record};
 use crate::relay::pipe_pool::PipePool;
+use mtrelay_core::reactor::{Interest, Step};
 use mtrelay_core::sys::splice::Pipe;
 use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
 use wire::faketls::record;
 
 /// A pipe with bytes in it.
@@ -44,7 +46,12 @@ impl Drop for FilledPipe<'_> {
 impl Pump<'_> {
     /// Fills a pipe from the sender and drains it into the receiver; with `bare`, the bytes go through that pipe first and get TLS
     /// headers on their way into the other one.
-    pub(super) fn splice(&mut self, pipe: Pipe, bare: Option<Pipe>, limit: usize) -> Result<Moved, PumpEnd> {
+    pub(super) fn splice(
+        &mut self,
+        (pipe, bare): (Pipe, Option<Pipe>),
+        limit: usize,
+        context: &mut Context<'_>,
+    ) -> Result<Moved, PumpEnd> {
         let (pipes, from) = (self.direction.pipes, self.direction.from);
         let mut filled = FilledPipe::new(pipe, pipes);
         filled.bare = bare.map(|pipe| Box::new(FilledPipe::new(pipe, pipes)));
@@ -52,30 +59,32 @@ impl Pump<'_> {
             return Ok(Moved::Bytes(0));
         };
         let slots = pipe.slots();
-        let len = match pipe.fill(from.get_ref(), limit) {
-            Ok(0) => return Ok(Moved::End),
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                from.not_readable();
-                return Ok(Moved::Bytes(0));
-            }
-            Err(error) => return Err(PumpEnd::ReadFailed(error)),
+        let read = from.poll_step(Interest::Read, context, |from| {
+            let len = pipe.fill(from, limit)?;
+            // Fewer bytes than the pipe has slots: the socket was drained, not the pipe filled.
+            Ok(if len > 0 && len < slots.min(limit) {
+                Step::Exhausted(len)
+            } else {
+                Step::Done(len)
+            })
+        });
+        let len = match read {
+            Poll::Pending => return Ok(Moved::Bytes(0)),
+            Poll::Ready(Ok(0)) => return Ok(Moved::End),
+            Poll::Ready(Ok(len)) => len,
+            Poll::Ready(Err(error)) => return Err(PumpEnd::ReadFailed(error)),
         };
-        // Fewer bytes than the pipe has slots: the socket was drained, not the pipe filled.
-        if len < slots.min(limit) && !from.is_closing() {
-            from.not_readable();
-        }
         match &mut filled.bare {
             Some(bare) => bare.len = len,
             None => filled.len = len,
         }
         filled.payload = len;
         self.filled = Some(filled);
-        Ok(Moved::Bytes(self.drain().map_err(PumpEnd::WriteFailed)?))
+        Ok(Moved::Bytes(self.drain(context).map_err(PumpEnd::WriteFailed)?))
     }
 
     /// Writes the bytes of the pipes as far as there is room.
-    pub(super) fn drain(&mut self) -> io::Result<usize> {
+    pub(super) fn drain(&mut self, context: &mut Context<'_>) -> io::Result<usize> {
         let mut written = 0;
         while let Some(filled) = &mut self.filled {
             put_into_records(filled, &mut self.record)?;
@@ -85,17 +94,22 @@ impl Pump<'_> {
                 self.written(written, payload);
                 break;
             };
-            match pipe.drain(self.direction.to.get_ref(), filled.len) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(len) => {
+            let len = filled.len;
+            match self
+                .direction
+                .to
+                .poll_io(Interest::Write, context, |to| pipe.drain(to, len))
+            {
+                Poll::Ready(Ok(0)) => return Err(ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(len)) => {
                     filled.len -= len;
                     written += len;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.would_block(written);
+                Poll::Pending => {
+                    self.flow_control.on_would_block(written);
                     break;
                 }
-                Err(error) => return Err(error),
+                Poll::Ready(Err(error)) => return Err(error),
             }
         }
         Ok(written)
