@@ -17,7 +17,7 @@ use smol::lock::Semaphore;
 
 use crate::metrics::{Snapshot, json, page, prometheus, text};
 use mtrelay_core::host::names_this_machine;
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Timer};
 use mtrelay_core::sys::socket;
 
 /// The limits of the server.
@@ -94,7 +94,7 @@ impl Server {
         let accept = async {
             loop {
                 let place = places.acquire().await;
-                let accepted = listener.read_with(socket::accept).await;
+                let accepted = listener.try_io(Interest::Read, socket::accept).await;
                 match accepted.and_then(|(stream, _)| Async::new_nonblocking(stream)) {
                     Ok(stream) => {
                         let connection = async move {

@@ -3,7 +3,7 @@
 use super::relay_state::RelayState;
 use crate::relay::{self, Accepted};
 use mtrelay_core::close::Reject;
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Timer};
 use mtrelay_core::sys::clock;
 use mtrelay_core::sys::socket::{self, Tuning};
 use smol::Task;
@@ -119,7 +119,7 @@ impl Listeners {
 async fn accept(listener: Rc<Async<TcpListener>>, relay: Rc<RelayState>) {
     let mut is_paused = false;
     loop {
-        match listener.read_with(socket::accept).await {
+        match listener.try_io(Interest::Read, socket::accept).await {
             Ok((connection, peer)) => {
                 is_paused = false;
                 admit(connection, peer, &relay);

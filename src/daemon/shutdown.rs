@@ -3,7 +3,7 @@
 use super::instance::Daemon;
 use super::sweep::SWEEP_INTERVAL;
 use mtrelay_core::close::CloseReason;
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Timer};
 use mtrelay_core::sys::signal::Signals;
 use rustix::process::Signal;
 use smol::future::FutureExt as _;
@@ -15,7 +15,7 @@ const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits for the next signal. True for SIGHUP, false for a signal that ends the daemon.
 async fn is_hup(signals: &Async<Signals>) -> bool {
-    let signal = signals.read_with(Signals::read).await;
+    let signal = signals.try_io(Interest::Read, Signals::read).await;
     // A signal descriptor that cannot be read ends the daemon too: no later signal could reach it.
     matches!(signal, Ok(Some(Signal::HUP)))
 }

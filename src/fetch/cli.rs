@@ -16,7 +16,7 @@ use args::{Args, Command};
 use exit::{FAILED, SIGNALLED, USAGE, complain, print};
 use log::LevelFilter;
 use mtrelay_core::config::problem::Severity;
-use mtrelay_core::reactor::{self, Async};
+use mtrelay_core::reactor::{self, Async, Interest};
 use mtrelay_core::sys::signal::Signals;
 use mtrelay_core::syslog::{self, Target};
 use rustix::process::Signal;
@@ -189,7 +189,10 @@ fn until_signalled(work: impl Future<Output = Result<u8, u8>>) -> Result<u8, u8>
     let signals = Signals::take(&[Signal::INT, Signal::TERM, Signal::HUP]).map_err(fail)?;
     let watched = async {
         let signals = Async::new_nonblocking(signals).map_err(fail)?;
-        let signal = signals.read_with(Signals::read).await.map_err(fail)?;
+        let signal = signals
+            .try_io(Interest::Read, Signals::read)
+            .await
+            .map_err(fail)?;
         let number = signal.map_or(0, Signal::as_raw);
         Err(SIGNALLED.saturating_add(u8::try_from(number).unwrap_or_default()))
     };

@@ -4,7 +4,7 @@
 //! most `FULL` and one answer are held. If the bus reads nothing for [`STALL`], the connection is closed.
 
 use super::message::{Inbox, Message};
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Timer};
 use mtrelay_core::sys::socket;
 use std::future::Future as _;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -71,14 +71,11 @@ impl Client {
             if let Some(message) = self.inbox.next_message().map_err(broken)? {
                 return Poll::Ready(Ok(message));
             }
-            ready!(self.stream.may_read(context));
             let mut piece = [0; PIECE];
-            match self.stream.get_ref().read(&mut piece) {
-                Ok(0) => return Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
-                Ok(len) => self.inbox.feed(&piece[..len]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.stream.not_readable(),
-                Err(error) => return Poll::Ready(Err(error)),
+            let read = |mut stream: &UnixStream| stream.read(&mut piece);
+            match ready!(self.stream.poll_io(Interest::Read, context, read))? {
+                0 => return Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
+                len => self.inbox.feed(&piece[..len]),
             }
         }
     }
@@ -86,22 +83,17 @@ impl Client {
     /// Sends until the queue is empty or the socket would block.
     fn poll_send(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         while self.sent < self.outbox.len() {
-            if self.stream.may_write(context).is_pending() {
+            let unsent = &self.outbox[self.sent..];
+            let write = |mut stream: &UnixStream| stream.write(unsent);
+            let Poll::Ready(written) = self.stream.poll_io(Interest::Write, context, write) else {
                 let stall = self.stall.get_or_insert_with(|| Timer::after(STALL));
                 if Pin::new(stall).poll(context).is_ready() {
                     return Err(ErrorKind::TimedOut.into());
                 }
                 return Ok(());
-            }
-            match self.stream.get_ref().write(&self.outbox[self.sent..]) {
-                Ok(len) => {
-                    self.sent += len;
-                    self.stall = None;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.stream.not_writable(),
-                Err(error) => return Err(error),
-            }
+            };
+            self.sent += written?;
+            self.stall = None;
         }
         self.stall = None;
         // The memory is freed: answers are rare and can be long.

@@ -2,7 +2,7 @@
 
 use super::options::DialOptions;
 use crate::close::ConnectFailure;
-use crate::reactor::{Async, Timer};
+use crate::reactor::{Async, Interest, Timer};
 use crate::sys::socket;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -43,7 +43,7 @@ pub(super) fn begin(opened: OwnedFd, address: SocketAddr) -> Result<Async<TcpStr
 pub async fn connect(opened: OwnedFd, address: SocketAddr) -> io::Result<Async<TcpStream>> {
     let connecting = Async::new_nonblocking(socket::connect(opened, address)?)?;
     connecting
-        .write_with(|connecting| socket::outcome(connecting, address))
+        .try_io(Interest::Write, |connecting| socket::outcome(connecting, address))
         .await?;
     Ok(connecting)
 }
@@ -56,11 +56,11 @@ pub(super) async fn next_outcome(
     poll_fn(|context| {
         for (at, attempt) in attempts.iter().enumerate() {
             let connection = &attempt.connection;
-            while connection.may_write(context).is_ready() {
-                match socket::outcome(connection.get_ref(), attempt.address) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => connection.not_writable(),
-                    outcome => return Poll::Ready(Some((at, outcome))),
-                }
+            let outcome = connection.poll_io(Interest::Write, context, |connecting| {
+                socket::outcome(connecting, attempt.address)
+            });
+            if let Poll::Ready(outcome) = outcome {
+                return Poll::Ready(Some((at, outcome)));
             }
         }
         Pin::new(&mut *timer).poll(context).map(|_| None)

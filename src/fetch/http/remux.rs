@@ -12,7 +12,7 @@ use super::server::{Respond, Response, listen};
 use super::settings::Settings;
 use crate::random_word::random_word;
 use crate::source::{Media, Source};
-use mtrelay_core::reactor::Async;
+use mtrelay_core::reactor::{Async, Interest};
 use mtrelay_core::sys::{clock, socket};
 use smol::future;
 use std::cell::RefCell;
@@ -87,7 +87,7 @@ impl Remux {
 async fn keep_errors(errors: &Async<ChildStderr>, last: &RefCell<Vec<u8>>) {
     let mut piece = [0; MAX_ERROR_LEN];
     while let Ok(len @ 1..) = errors
-        .read_with(|errors| Ok(rustix::io::read(errors, &mut piece)?))
+        .try_io(Interest::Read, |errors| Ok(rustix::io::read(errors, &mut piece)?))
         .await
     {
         let mut last = last.borrow_mut();
@@ -212,7 +212,7 @@ async fn copy(
         loop {
             let reading = outputs
                 .film
-                .read_with(|film| Ok(rustix::io::read(film, &mut piece[..])?));
+                .try_io(Interest::Read, |film| Ok(rustix::io::read(film, &mut piece[..])?));
             let len = peer.wait(reading).await??;
             if len == 0 {
                 return io::Result::Ok(());

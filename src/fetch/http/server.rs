@@ -4,7 +4,7 @@ use super::outcome::{Interrupt, Outcome};
 use super::peer::{Next, Peer};
 use super::request::Request;
 use super::settings::Settings;
-use mtrelay_core::reactor::{Async, Timer};
+use mtrelay_core::reactor::{Async, Interest, Timer};
 use mtrelay_core::sys::{clock, socket};
 use smol::LocalExecutor;
 use smol::future::FutureExt as _;
@@ -55,7 +55,7 @@ async fn accept(listener: Async<TcpListener>, responder: Rc<dyn Respond>, permit
     let accepting = async {
         loop {
             let permit = permits.acquire_arc().await;
-            let accepted = listener.read_with(socket::accept).await;
+            let accepted = listener.try_io(Interest::Read, socket::accept).await;
             match accepted.and_then(|(stream, peer)| Ok((Async::new_nonblocking(stream)?, peer))) {
                 Ok((stream, client)) => {
                     let responder = responder.clone();
