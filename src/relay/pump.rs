@@ -12,7 +12,8 @@ mod state;
 
 use crate::pool::Block;
 use crate::relay::flow_control::Decision;
-use mtrelay_core::reactor::{Async, Interest, Kind};
+use mtrelay_core::reactor::{Async, Interest};
+use mtrelay_core::scheduler::Kind;
 use mtrelay_core::sys::socket;
 use state::{COPY_TURN, Moved};
 pub(super) use state::{Direction, Pump, PumpEnd, Transform};
@@ -57,7 +58,7 @@ impl Pump<'_> {
                 } else {
                     Kind::Other
                 };
-                ready!(self.place.poll(kind, context));
+                ready!(self.ticket.poll(kind, context));
                 has_turn = true;
             }
             if self.filled.is_some() {

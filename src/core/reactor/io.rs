@@ -1,12 +1,11 @@
 //! A descriptor registered with the reactor, and operations on it that wait while they would block.
 
-use super::{CLOSING, REACTOR, READABLE, Reactor, Source, WRITABLE};
+use super::backend::Source;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
-use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -31,10 +30,7 @@ pub enum Step<R> {
 
 /// A non-blocking descriptor registered with this thread's reactor. One task at a time waits for each [`Interest`].
 pub struct Async<T: AsFd> {
-    io: T,
-    pub(super) key: u32,
-    /// It belongs to one thread.
-    _not_send: PhantomData<*const ()>,
+    pub(super) source: Source<T>,
 }
 
 impl<T: AsFd> Async<T> {
@@ -52,17 +48,13 @@ impl<T: AsFd> Async<T> {
     /// # Errors
     /// As epoll_ctl(2).
     pub fn new_nonblocking(io: T) -> io::Result<Async<T>> {
-        let key = Reactor::with(|reactor| reactor.add(&io))??;
-        Ok(Async {
-            io,
-            key,
-            _not_send: PhantomData,
-        })
+        let source = Source::new(io)?;
+        Ok(Async { source })
     }
 
     /// What is watched.
     pub fn get_ref(&self) -> &T {
-        &self.io
+        self.source.get_ref()
     }
 
     /// Runs `work` until it no longer reports [`ErrorKind::WouldBlock`], and waits for an event before each further try. `work` runs only
@@ -89,19 +81,23 @@ impl<T: AsFd> Async<T> {
         context: &mut Context<'_>,
         mut work: impl FnMut(&T) -> io::Result<Step<R>>,
     ) -> Poll<io::Result<R>> {
-        while self.poll_hint(interest, context).is_ready() {
-            match work(&self.io) {
+        loop {
+            match self.source.poll_event(interest, context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+            match work(self.source.get_ref()) {
                 Ok(Step::Done(result)) => return Poll::Ready(Ok(result)),
                 Ok(Step::Exhausted(result)) => {
-                    self.exhausted(interest);
+                    self.source.exhausted(interest);
                     return Poll::Ready(Ok(result));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.clear(interest),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.source.would_block(interest),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        Poll::Pending
     }
 
     /// Runs `work` as soon as it does not block.
@@ -140,120 +136,11 @@ impl<T: AsFd> Async<T> {
     pub async fn ready(&self, interest: Interest) -> io::Result<()> {
         poll_fn(|context| self.poll_ready(interest, context)).await
     }
-
-    // To be removed: callers move to the methods above.
-    #[doc(hidden)]
-    pub async fn readable(&self) -> io::Result<()> {
-        self.ready(Interest::Read).await
-    }
-
-    #[doc(hidden)]
-    pub async fn writable(&self) -> io::Result<()> {
-        self.ready(Interest::Write).await
-    }
-
-    #[doc(hidden)]
-    pub async fn read_with<R>(&self, work: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.try_io(Interest::Read, work).await
-    }
-
-    #[doc(hidden)]
-    pub async fn write_with<R>(&self, work: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.try_io(Interest::Write, work).await
-    }
-
-    #[doc(hidden)]
-    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_ready(Interest::Write, context)
-    }
-
-    #[doc(hidden)]
-    pub fn may_read(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_hint(Interest::Read, context)
-    }
-
-    #[doc(hidden)]
-    pub fn may_write(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll_hint(Interest::Write, context)
-    }
-
-    #[doc(hidden)]
-    pub fn not_readable(&self) {
-        self.clear(Interest::Read);
-    }
-
-    #[doc(hidden)]
-    pub fn not_writable(&self) {
-        self.clear(Interest::Write);
-    }
-
-    #[doc(hidden)]
-    pub fn is_closing(&self) -> bool {
-        self.source(|source| source.ready & CLOSING != 0)
-    }
-
-    /// Waits for the next event, unless the peer has finished or the connection has failed: no event follows those, and the end of the
-    /// stream or the error is still to be read.
-    fn exhausted(&self, interest: Interest) {
-        self.source(|source| {
-            if interest == Interest::Write || source.ready & CLOSING == 0 {
-                source.ready &= !interest.bit();
-            }
-        });
-    }
-
-    fn source<R: Default>(&self, work: impl FnOnce(&mut Source) -> R) -> R {
-        let found =
-            Reactor::with(|reactor| reactor.sources.borrow_mut().get_mut(self.key as usize).map(work));
-        found.ok().flatten().unwrap_or_default()
-    }
-
-    fn clear(&self, interest: Interest) {
-        self.source(|source| source.ready &= !interest.bit());
-    }
-
-    fn poll_hint(&self, interest: Interest, context: &mut Context<'_>) -> Poll<()> {
-        let ready = self.source(|source| {
-            let ready = source.ready & interest.bit() != 0;
-            if !ready {
-                let waker = match interest {
-                    Interest::Read => &mut source.reader,
-                    Interest::Write => &mut source.writer,
-                };
-                match waker {
-                    Some(waker) if waker.will_wake(context.waker()) => {}
-                    waker => *waker = Some(context.waker().clone()),
-                }
-            }
-            ready
-        });
-        if ready { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl<T: AsFd> Drop for Async<T> {
-    fn drop(&mut self) {
-        // At the end of a thread there may be no reactor any more.
-        let _ = REACTOR.try_with(|reactor| {
-            if let Some(reactor) = reactor.get() {
-                reactor.remove(self.key);
-            }
-        });
-    }
 }
 
 impl<T: AsFd> fmt::Debug for Async<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Async({:?})", self.io.as_fd())
-    }
-}
-
-impl Interest {
-    fn bit(self) -> u8 {
-        match self {
-            Interest::Read => READABLE,
-            Interest::Write => WRITABLE,
-        }
+        write!(f, "Async({:?})", self.source.get_ref().as_fd())
     }
 }
 

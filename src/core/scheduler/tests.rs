@@ -43,6 +43,10 @@ fn busy_tasks_delay_the_main_one_by_a_few_turns_only() {
 
 /// Tasks that a look has woken run before bulk tasks, one of which runs after each look.
 #[test]
+#[cfg_attr(
+    feature = "async-io",
+    ignore = "the helper thread of async-io looks at the events whenever it holds the reactor, so looks have no order among the tasks"
+)]
 fn one_bulk_task_runs_after_each_look_behind_all_others() {
     const ROUNDS: usize = 3;
     let (ours, theirs) = pair();

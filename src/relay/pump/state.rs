@@ -5,7 +5,8 @@ use crate::pool::{BufferPool, Waiting};
 use crate::relay::flow_control::{FlowControl, UNCONFIRMED_CHUNK};
 use crate::relay::live_sessions::SessionHandle;
 use crate::relay::pipe_pool::PipePool;
-use mtrelay_core::reactor::{Async, Place};
+use mtrelay_core::reactor::Async;
+use mtrelay_core::scheduler::Ticket;
 use std::io;
 use std::net::TcpStream;
 use wire::cipher::Stream;
@@ -71,8 +72,8 @@ pub(in crate::relay) struct Pump<'a> {
     pub(super) waiting: Option<Waiting>,
     /// The last turn moved a bulk amount.
     pub(super) is_bulk: bool,
-    /// The place in the fair queue.
-    pub(super) place: Place,
+    /// The ticket of the fair queue.
+    pub(super) ticket: Ticket,
 }
 
 /// The TLS record in progress: its header announces a length, and cannot be changed any more.
@@ -108,7 +109,7 @@ impl<'a> Pump<'a> {
             slice: 2 * UNCONFIRMED_CHUNK,
             waiting: None,
             is_bulk: false,
-            place: Place::default(),
+            ticket: Ticket::default(),
         }
     }
 

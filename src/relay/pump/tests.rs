@@ -5,7 +5,8 @@ use crate::pool::BufferPool;
 use crate::relay::flow_control::UNCONFIRMED_CHUNK;
 use crate::relay::live_sessions::SessionRegistry;
 use crate::relay::pipe_pool::PipePool;
-use mtrelay_core::reactor::{Async, Place};
+use mtrelay_core::reactor::Async;
+use mtrelay_core::scheduler::Ticket;
 use mtrelay_core::scheduler::block_on;
 use smol::future;
 use std::cell::Cell;
@@ -93,12 +94,12 @@ fn bulk_transfer_waits_in_the_fair_queue_until_it_has_little_to_move() {
 }
 
 /// Another task in the fair queue.
-async fn in_line() -> Place {
-    let mut place = Place::default();
+async fn in_line() -> Ticket {
+    let mut ticket = Ticket::default();
     // The first one to queue goes on at once.
-    while future::poll_once(poll_fn(|context| place.poll(Kind::Other, context)))
+    while future::poll_once(poll_fn(|context| ticket.poll(Kind::Other, context)))
         .await
         .is_some()
     {}
-    place
+    ticket
 }
