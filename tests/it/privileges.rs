@@ -6,6 +6,9 @@ use mtrelay_test_support::require::{self, skip};
 use mtrelay_test_support::{Client, FakeDc, Mode, Relay, RelayConfig, Script};
 use std::fs;
 
+/// Threads of a daemon that looks no names up: async-io has a helper thread.
+const THREADS: usize = if cfg!(feature = "async-io") { 2 } else { 1 };
+
 fn echoes(client: &mut Client) {
     client.send(b"still there?").expect("it goes out");
     assert_eq!(client.recv_exact(12).expect("it comes back"), b"still there?");
@@ -28,6 +31,12 @@ fn status(relay: &Relay, name: &str) -> Vec<String> {
     tasks
         .filter_map(|task| of(task.expect("a folder").path()))
         .collect()
+}
+
+/// Asserts that every thread of the daemon has this value.
+#[track_caller]
+fn assert_status(relay: &Relay, name: &str, value: &str) {
+    assert_eq!(status(relay, name), [value; THREADS], "{name}");
 }
 
 #[test]
@@ -60,8 +69,8 @@ fn every_thread_has_the_seccomp_filter_and_no_new_privileges() {
     relay.wait_log("is in force");
     echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
     let relay = start(&config.option("seccomp", 0));
-    assert_eq!(status(&relay, "Seccomp"), ["0"]);
-    assert_eq!(status(&relay, "NoNewPrivs"), ["1"]);
+    assert_status(&relay, "Seccomp", "0");
+    assert_status(&relay, "NoNewPrivs", "1");
 }
 
 #[test]
@@ -82,18 +91,18 @@ fn the_daemon_s_user_has_no_rights_of_root() {
         relay
     };
     let relay = run(&config, &["--user", "nobody"]);
-    assert_eq!(status(&relay, "Uid"), [[ids[0]; 4].join(" ")]);
-    assert_eq!(status(&relay, "Gid"), [[ids[1]; 4].join(" ")]);
-    assert_eq!(status(&relay, "Groups"), [""]);
+    assert_status(&relay, "Uid", &[ids[0]; 4].join(" "));
+    assert_status(&relay, "Gid", &[ids[1]; 4].join(" "));
+    assert_status(&relay, "Groups", "");
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        assert_eq!(status(&relay, set), ["0000000000000000"], "{set}");
+        assert_status(&relay, set, "0000000000000000");
     }
     echoes(&mut Client::connect(Mode::Dd, relay.addr(), SECRET, 2));
     assert!(relay.log_lines().iter().all(|line| !line.contains("as root")));
 
     // SO_MARK needs CAP_NET_ADMIN, which is kept, and no other.
     let marked = run(&config.clone().option("fwmark", "0x100"), &["--user", "nobody"]);
-    assert_eq!(status(&marked, "CapEff"), ["0000000000001000"]);
+    assert_status(&marked, "CapEff", "0000000000001000");
     echoes(&mut Client::connect(Mode::Dd, marked.addr(), SECRET, 2));
     // Root opened the state file; the user `nobody` writes it at the end.
     let shm = std::path::Path::new("/dev/shm");

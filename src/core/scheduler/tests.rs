@@ -43,10 +43,6 @@ fn busy_tasks_delay_the_main_one_by_a_few_turns_only() {
 
 /// Tasks that a look has woken run before bulk tasks, one of which runs after each look.
 #[test]
-#[cfg_attr(
-    feature = "async-io",
-    ignore = "the helper thread of async-io looks at the events whenever it holds the reactor, so looks have no order among the tasks"
-)]
 fn one_bulk_task_runs_after_each_look_behind_all_others() {
     const ROUNDS: usize = 3;
     let (ours, theirs) = pair();
@@ -74,9 +70,16 @@ fn one_bulk_task_runs_after_each_look_behind_all_others() {
     };
     block_on(&executor, little).unwrap();
     // The first one runs at once, since the queue is empty, and then joins it before the others have begun.
-    let line = "first first second third first second third second third";
-    let expected: Vec<&str> = line.split(' ').flat_map(|name| [name, "little"]).collect();
-    assert_eq!(*order.borrow(), expected);
+    let bulk = "first first second third first second third second third".split(' ');
+    let order = order.take();
+    if cfg!(feature = "async-io") {
+        // A look brings no events while the helper thread of async-io holds the reactor, so only the bulk tasks have a fixed order.
+        let found = order.iter().copied().filter(|name| *name != "little");
+        assert!(found.eq(bulk), "{order:?}");
+    } else {
+        let expected: Vec<&str> = bulk.flat_map(|name| [name, "little"]).collect();
+        assert_eq!(order, expected);
+    }
 }
 
 /// The names of the tasks that queue, in the order in which they are called.
