@@ -21,7 +21,7 @@ SECONDS ?= 15
 
 DURATION ?= 60
 
-.PHONY: help run cross package feed-size shares memory instructions test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc docs-check vectors dialing footprint bench
+.PHONY: help run cross package feed-size shares memory instructions test-cross fuzz robustness soak test test-router test-rust test-slow test-genuine test-luci screenshots lint lint-fmt lint-clippy lint-deny lint-doc docs-check vectors dialing footprint bench reactor-compare test-async-io
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test: test-rust test-genuine test-fetch test-router test-luci ## all tests; inst
 
 test-rust: ## the tests in Rust: units, documentation, the relay against a fake data centre
 	$(CARGO) test --workspace
+
+test-async-io: ## the integration suite and the units of the core on the reactor of async-io
+	$(CARGO) test --package mtrelay-core --features async-io
+	$(CARGO) test --features async-io
 
 test-genuine: ## TDLib and Telethon through the relay, and the vectors they are checked with
 	$(CARGO) build --workspace --bins
@@ -118,6 +122,7 @@ lint-fmt:
 lint-clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --package mtfetch --all-targets --features redis -- -D warnings
+	$(CARGO) clippy --package mtrelay-core --package mtrelay --package mtfetch --features async-io -- -D warnings
 
 # The advisories are in a remote repository: if it cannot be reached, a message says so and the target passes.
 lint-deny: $(CARGO_DENY)
@@ -153,3 +158,15 @@ bench: ## CPU, latency and memory of the relay, beside a copying and a splicing 
 	$(CARGO) build --release
 	$(CARGO) build --release -p mtrelay-bench
 	$(TARGET_DIR)/release/mtrelay-bench $(TARGET_DIR)/release/mtrelay $(CASES)
+
+COMPARED := $(TARGET_DIR)/reactor-compare
+
+reactor-compare: ## the relay on its own reactor and on that of async-io: CPU, latency, memory, system calls, size
+	mkdir -p $(COMPARED)
+	$(CARGO) build --release -p mtrelay-bench
+	$(CARGO) build --release --features async-io
+	cp $(TARGET_DIR)/release/mtrelay $(COMPARED)/async-io
+	$(CARGO) build --release
+	cp $(TARGET_DIR)/release/mtrelay $(COMPARED)/own
+	$(PYTHON) openwrt/build/reactors.py
+	$(TARGET_DIR)/release/mtrelay-bench compare own=$(COMPARED)/own async-io=$(COMPARED)/async-io

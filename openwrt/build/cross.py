@@ -98,11 +98,11 @@ def environment(targets: list[Target], zig: Path) -> dict[str, str]:
     return variables
 
 
-def build(target: Target, program: str) -> Path:
+def build(target: Target, program: str, features: str = "") -> Path:
     """Compiles one program for one target. In one cargo call two programs would share the features of common dependencies."""
     zig = toolchain.require_zig()
     command = [CARGO, "build", "--locked", "--profile", PROFILE, "--package", program, "--bin", program, *BUILD_STD]
-    command += ["--target", target.rust]
+    command += ["--target", target.rust, "--features", features]
     for crate in FAST.get(program, ()):
         command += ["--config", f"profile.{PROFILE}.package.{crate}.opt-level=3"]
     made = cache() / "cross-target" / target.rust / PROFILE
