@@ -43,6 +43,7 @@ pub(crate) fn user(name: &str) -> User {
 }
 
 /// A snapshot in which something happened everywhere.
+// long: a table of values, one for each metric.
 pub(crate) fn example() -> Snapshot {
     use RelayMetric as M;
     let mut snapshot = empty();

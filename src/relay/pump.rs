@@ -7,6 +7,7 @@
 //! Every byte that was taken from the sender is written before the pump reports its end, unless writing itself fails.
 
 mod copy;
+mod filled_pipe;
 mod splice;
 mod state;
 

@@ -59,16 +59,9 @@ impl Pump<'_> {
         limit: usize,
         context: &mut Context<'_>,
     ) -> Result<Moved, PumpEnd> {
-        let Some(first) = block.or_else(|| self.direction.pool.try_take()) else {
+        let Some(mut blocks) = self.take_blocks(block) else {
             return Ok(Moved::NoBlock);
         };
-        let mut blocks = Blocks::new();
-        // The new vector has room.
-        let _ = blocks.push(first);
-        while blocks.len() < self.blocks
-            && let Some(block) = self.direction.pool.try_take()
-            && blocks.push(block).is_ok()
-        {}
         let (from, to) = (self.direction.from, self.direction.to);
         let room = blocks.iter().map(|block| block.len()).sum::<usize>().min(limit);
         let peeked = from.poll_io(Interest::Read, context, |from| {
@@ -94,19 +87,7 @@ impl Pump<'_> {
         let before = self.direction.transform.unwrap;
         let (plan, payload) = self.transform_in_time(&mut blocks, there)?;
         let whole: usize = plan.iter().map(Piece::len).sum();
-        let written = to.poll_step(Interest::Write, context, |to| {
-            let sent = gather(&blocks, &plan, |pieces| splice::send(to, pieces))?;
-            Ok(if sent < whole {
-                Step::Exhausted(sent)
-            } else {
-                Step::Done(sent)
-            })
-        });
-        let sent = match written {
-            Poll::Pending => 0,
-            Poll::Ready(Ok(sent)) => sent,
-            Poll::Ready(Err(error)) => return Err(PumpEnd::WriteFailed(error)),
-        };
+        let sent = self.send(&blocks, &plan, whole, context)?;
         let paid = self.commit(&plan, sent);
         let taken = if sent == whole {
             there
@@ -116,23 +97,70 @@ impl Pump<'_> {
         };
         if taken > 0 {
             let is_drained = taken == there && there < room;
-            let removed = from.poll_step(Interest::Read, context, |from| {
-                with_slices(&mut blocks, taken, |room| splice::forget(from, room))?;
-                Ok(if is_drained {
-                    Step::Exhausted(())
-                } else {
-                    Step::Done(())
-                })
-            });
-            if let Poll::Ready(Err(error)) = removed {
-                return Err(PumpEnd::ReadFailed(error));
-            }
+            self.remove(&mut blocks, taken, is_drained, context)?;
         }
         self.written(sent, paid);
         if sent < whole {
             self.flow_control.on_would_block(0);
         }
         Ok(Moved::Bytes(taken))
+    }
+
+    /// Takes blocks for the next read: `first` or another one, and as many as the read before has filled. `None`: all are in use.
+    fn take_blocks(&self, first: Option<Block>) -> Option<Blocks> {
+        let pool = self.direction.pool;
+        let mut blocks = Blocks::new();
+        // The new vector has room.
+        let _ = blocks.push(first.or_else(|| pool.try_take())?);
+        while blocks.len() < self.blocks
+            && let Some(block) = pool.try_take()
+            && blocks.push(block).is_ok()
+        {}
+        Some(blocks)
+    }
+
+    /// Writes the plan, which has `whole` bytes, in one system call. Returns the bytes written, zero when there was no room.
+    fn send(
+        &self,
+        blocks: &Blocks,
+        plan: &Plan,
+        whole: usize,
+        context: &mut Context<'_>,
+    ) -> Result<usize, PumpEnd> {
+        let written = self.direction.to.poll_step(Interest::Write, context, |to| {
+            let sent = gather(blocks, plan, |pieces| splice::send(to, pieces))?;
+            Ok(if sent < whole {
+                Step::Exhausted(sent)
+            } else {
+                Step::Done(sent)
+            })
+        });
+        match written {
+            Poll::Pending => Ok(0),
+            Poll::Ready(sent) => sent.map_err(PumpEnd::WriteFailed),
+        }
+    }
+
+    /// Removes the first `len` bytes from the sender's socket, which were peeked at before.
+    fn remove(
+        &self,
+        blocks: &mut Blocks,
+        len: usize,
+        is_drained: bool,
+        context: &mut Context<'_>,
+    ) -> Result<(), PumpEnd> {
+        let removed = self.direction.from.poll_step(Interest::Read, context, |from| {
+            with_slices(blocks, len, |room| splice::forget(from, room))?;
+            Ok(if is_drained {
+                Step::Exhausted(())
+            } else {
+                Step::Done(())
+            })
+        });
+        match removed {
+            Poll::Pending => Ok(()),
+            Poll::Ready(removed) => removed.map_err(PumpEnd::ReadFailed),
+        }
     }
 
     /// Transforms `len` bytes, and adapts how many can be transformed within [`RECRYPT_SLICE`].

@@ -2,46 +2,13 @@
 //!
 //! A pipe is filled only while it has bytes. They cannot be put back, so they are written before anything else.
 
+use super::filled_pipe::FilledPipe;
 use super::state::{Moved, Pump, PumpEnd, Record};
-use crate::relay::pipe_pool::PipePool;
 use mtrelay_core::reactor::{Interest, Step};
 use mtrelay_core::sys::splice::Pipe;
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll};
 use wire::faketls::record;
-
-/// A pipe with bytes in it.
-pub(super) struct FilledPipe<'a> {
-    pipe: Option<Pipe>,
-    pipes: &'a PipePool,
-    /// Bytes in it.
-    len: usize,
-    /// In ee mode: a second pipe with the bytes that are not in records yet.
-    bare: Option<Box<FilledPipe<'a>>>,
-    /// Payload in both pipes, in bytes.
-    payload: usize,
-}
-
-impl<'a> FilledPipe<'a> {
-    fn new(pipe: Pipe, pipes: &'a PipePool) -> FilledPipe<'a> {
-        FilledPipe {
-            pipe: Some(pipe),
-            pipes,
-            len: 0,
-            bare: None,
-            payload: 0,
-        }
-    }
-}
-
-impl Drop for FilledPipe<'_> {
-    fn drop(&mut self) {
-        match self.pipe.take() {
-            Some(pipe) if self.len == 0 => self.pipes.give_back(pipe),
-            _ => self.pipes.lost(),
-        }
-    }
-}
 
 impl Pump<'_> {
     /// Fills a pipe from the sender and drains it into the receiver; with `bare`, the bytes go through that pipe first and get TLS

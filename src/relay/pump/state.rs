@@ -1,6 +1,6 @@
 //! The state of a pump, which its two ways of moving bytes share.
 
-use super::splice::FilledPipe;
+use super::filled_pipe::FilledPipe;
 use crate::pool::{BufferPool, Waiting};
 use crate::relay::flow_control::{FlowControl, UNCONFIRMED_CHUNK};
 use crate::relay::live_sessions::SessionHandle;
