@@ -3,6 +3,7 @@
 //! One interface over two backends: the relay's own, on epoll, and the crate `async-io` (feature `async-io`). A backend has a `Source`,
 //! which is a registered descriptor, a [`Timer`] and [`block_on`]; [`Async`] is the same over both.
 
+mod interest;
 mod io;
 
 #[cfg(feature = "async-io")]
@@ -20,4 +21,5 @@ use epoll as backend;
 mod tests;
 
 pub use backend::{Timer, block_on};
-pub use io::{Async, Interest, Step};
+pub use interest::Interest;
+pub use io::{Async, Step};

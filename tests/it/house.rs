@@ -255,7 +255,8 @@ fn every_dependency_has_its_reason_above_it() {
             } else if in_dependencies {
                 seen += 1;
                 // The reason of a workspace dependency is in the workspace's manifest.
-                let is_ours = line.contains("workspace = true") || line.contains("path = ")
+                let is_ours = line.contains("workspace = true")
+                    || line.contains("path = ")
                     || line.starts_with("wire")
                     || line.starts_with("mtrelay-core")
                     || line.starts_with("mtrelay-test");

@@ -1,7 +1,7 @@
 //! The reactor of the crate `async-io`: shared by all threads of the program, and driven by the thread that is in [`block_on`] or else by
 //! a helper thread of its own. Each wait for a descriptor registers it again (one-shot).
 
-use super::Interest;
+use super::interest::Interest;
 pub use ::async_io::Timer;
 use std::cell::Cell;
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! A descriptor registered with the reactor, and operations on it that wait while they would block.
 
 use super::backend::Source;
+use super::interest::Interest;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::fmt;
@@ -9,15 +10,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-/// What a task waits for on a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interest {
-    /// Bytes, a connection, the end of the stream or an error.
-    Read,
-    /// Room, the outcome of connect(2) or an error.
-    Write,
-}
 
 /// The result of an operation that did not block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A descriptor registered with the epoll reactor.
 
-use super::{CLOSING, REACTOR, READABLE, Reactor, Registered, WRITABLE};
-use crate::reactor::Interest;
+use super::event_loop::{CLOSING, REACTOR, READABLE, Reactor, Registered, WRITABLE};
+use crate::reactor::interest::Interest;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;

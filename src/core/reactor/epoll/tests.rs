@@ -1,9 +1,11 @@
 //! What the reactor keeps, and for how long.
 
+use super::event_loop::Reactor;
 use super::*;
 use crate::reactor::Async;
 use smol::future;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
 
 fn pair() -> (Async<TcpStream>, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -1,6 +1,6 @@
-//! Moments to wait for.
+//! Timers of the epoll reactor.
 
-use super::{REACTOR, Reactor};
+use super::event_loop::{REACTOR, Reactor};
 use crate::sys::clock;
 use std::future::Future;
 use std::pin::Pin;
