@@ -112,7 +112,7 @@ impl Reactor {
         let key = self.free.get();
         let place = key as usize;
         let fresh = Registered {
-            // Nobody knows: whoever tries finds out.
+            // Unknown: the first operation finds out.
             ready: READABLE | WRITABLE,
             ..Registered::default()
         };

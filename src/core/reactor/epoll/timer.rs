@@ -7,16 +7,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// A moment to wait for.
+/// A future that is ready at its time, or never.
 #[derive(Debug)]
 pub struct Timer {
     when: Option<Instant>,
-    /// Its name among those of the same moment, once it is waited for.
+    /// Tells timers of the same time apart in the reactor's map. `None` before the first poll.
     id: Option<u32>,
 }
 
 impl Timer {
-    /// So long from now.
+    /// A timer that fires `duration` from now.
     #[must_use]
     pub fn after(duration: Duration) -> Timer {
         Timer {
@@ -25,7 +25,7 @@ impl Timer {
         }
     }
 
-    /// At this moment.
+    /// A timer that fires at `when`.
     #[must_use]
     pub fn at(when: Instant) -> Timer {
         Timer {
@@ -34,13 +34,13 @@ impl Timer {
         }
     }
 
-    /// Never.
+    /// A timer that never fires.
     #[must_use]
     pub fn never() -> Timer {
         Timer { when: None, id: None }
     }
 
-    /// At this moment instead.
+    /// Sets another time.
     pub fn set_at(&mut self, when: Instant) {
         *self = Timer::at(when);
     }
@@ -58,7 +58,7 @@ impl Future for Timer {
             return Poll::Ready(now);
         }
         let known = self.id;
-        // Without a reactor nobody runs this future either.
+        // Without a reactor this future is not polled either.
         self.id = Reactor::with(|reactor| {
             let id = known.unwrap_or_else(|| {
                 reactor.next_timer.set(reactor.next_timer.get().wrapping_add(1));
