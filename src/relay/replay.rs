@@ -1,47 +1,48 @@
-//! The replay window: the marks of the openings that were authenticated last.
+//! The replay window: the marks of the last authenticated handshakes.
 //!
-//! Its size is fixed when it is made; the oldest mark makes room for the newest. Remembering and looking up take the
-//! same few steps however full it is. 24 bytes a mark: 16,384 of them are 384 KiB, touched page by page as they fill.
+//! A ring of fixed capacity with a hash table: the newest mark replaces the oldest, and insertion takes constant time. A mark takes 24
+//! bytes, so the default of 16,384 marks takes 384 KiB, of which only the pages in use are resident.
 
 use std::hash::{BuildHasher as _, RandomState};
 
-/// What is remembered of an opening.
+/// The mark of a handshake: 16 bytes that a replay cannot change.
 pub type Mark = [u8; 16];
 
-const NOBODY: u32 = u32::MAX;
-/// More would not fit the indices; a router has no room for as many anyway.
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+/// Limit of the capacity: 16 million marks are 400 MB.
 const MAX_CAPACITY: usize = 1 << 24;
 
-/// The window: a ring of marks, and chains through it that start from a table of hashes.
+/// The window: a ring of marks, and a chained hash table over it.
 pub struct ReplayWindow {
     marks: Vec<Mark>,
-    /// For each mark, the next one whose hash led to the same place.
+    /// For each mark, the index of the next one in its chain.
     next: Vec<u32>,
-    /// For each place, the newest mark that it leads to.
+    /// For each place of the hash table, the index of its newest mark.
     heads: Vec<u32>,
-    /// Where the next mark goes, once the ring is full.
+    /// Index of the oldest mark, which the next one replaces once the ring is full.
     oldest: usize,
     capacity: usize,
-    /// Keyed at random, so that nobody can aim many marks at one place.
+    /// Keyed at random, so that a peer cannot direct many marks to one place.
     hasher: RandomState,
 }
 
 impl ReplayWindow {
-    /// A window over the last `capacity` marks; none at all with zero.
+    /// A window over the last `capacity` marks. With zero, no mark is kept.
     #[must_use]
     pub fn new(capacity: usize) -> ReplayWindow {
         let capacity = capacity.min(MAX_CAPACITY);
         ReplayWindow {
             marks: Vec::with_capacity(capacity),
             next: Vec::with_capacity(capacity),
-            heads: vec![NOBODY; capacity.next_power_of_two()],
+            heads: vec![NONE; capacity.next_power_of_two()],
             oldest: 0,
             capacity,
             hasher: RandomState::new(),
         }
     }
 
-    /// Remembers `mark`; `false` if it was there already.
+    /// Inserts `mark`; `false` if the window has it already.
     pub fn insert(&mut self, mark: Mark) -> bool {
         if self.capacity == 0 {
             return true;
@@ -52,7 +53,7 @@ impl ReplayWindow {
         }
         let slot = if self.marks.len() < self.capacity {
             self.marks.push(mark);
-            self.next.push(NOBODY);
+            self.next.push(NONE);
             self.marks.len() - 1
         } else {
             let slot = self.oldest;
@@ -66,7 +67,7 @@ impl ReplayWindow {
         true
     }
 
-    /// The same marks, as many as fit, in a window of another size.
+    /// A window of another capacity with the newest of these marks.
     #[must_use]
     pub fn resized(&self, capacity: usize) -> ReplayWindow {
         let mut window = ReplayWindow::new(capacity);
@@ -76,19 +77,19 @@ impl ReplayWindow {
         window
     }
 
-    /// All marks, the oldest first.
+    /// The marks, the oldest first.
     pub fn marks(&self) -> impl Iterator<Item = &Mark> {
         let (newer, older) = self.marks.split_at(self.oldest);
         older.iter().chain(newer)
     }
 
-    /// How many marks it holds.
+    /// The number of marks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.marks.len()
     }
 
-    /// How many marks it holds at most.
+    /// The limit of marks.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -99,7 +100,7 @@ impl ReplayWindow {
     }
 
     fn chain(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
-        let slot = |index: u32| (index != NOBODY).then_some(index as usize);
+        let slot = |index: u32| (index != NONE).then_some(index as usize);
         std::iter::successors(slot(self.heads[place]), move |at| slot(self.next[*at]))
     }
 

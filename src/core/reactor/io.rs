@@ -26,7 +26,7 @@ pub struct Async<T: AsFd> {
 }
 
 impl<T: AsFd> Async<T> {
-    /// Watches `io`, and makes it non-blocking.
+    /// Registers `io` and makes it non-blocking.
     ///
     /// # Errors
     /// As fcntl(2) and epoll_ctl(2).
@@ -35,7 +35,7 @@ impl<T: AsFd> Async<T> {
         Async::new_nonblocking(io)
     }
 
-    /// Watches `io`, which is non-blocking already.
+    /// Registers `io`, which is non-blocking already.
     ///
     /// # Errors
     /// As epoll_ctl(2).
@@ -44,7 +44,7 @@ impl<T: AsFd> Async<T> {
         Ok(Async { source })
     }
 
-    /// What is watched.
+    /// The registered object.
     pub fn get_ref(&self) -> &T {
         self.source.get_ref()
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Events that are taken from the kernel at once.
+/// Events of one epoll_wait(2).
 const EVENTS: usize = 64;
 /// Key of the eventfd by which other threads wake this one.
 const NOTICE: u64 = u64::MAX;
@@ -96,11 +96,11 @@ impl Reactor {
         })
     }
 
-    /// This thread's.
+    /// Calls `work` with the reactor of this thread, which is created at the first call.
     pub(super) fn with<R>(work: impl FnOnce(&Reactor) -> R) -> Result<R> {
         REACTOR.with(|reactor| {
             if reactor.get().is_none() {
-                // Nothing was there, so it is set.
+                // The cell is empty, so this sets it.
                 let _ = reactor.set(Reactor::new()?);
             }
             reactor.get().map(work).ok_or_else(|| ErrorKind::Other.into())
@@ -131,8 +131,8 @@ impl Reactor {
         Ok(key)
     }
 
-    /// Frees a place. The kernel forgets the descriptor when it is closed; an event that is already on its way is at worst a
-    /// wrong hint for who has the place next.
+    /// Frees an entry. The kernel drops the descriptor when it is closed. An event that is queued already is at worst a wrong hint for
+    /// the next descriptor in this entry.
     pub(super) fn remove(&self, key: u32) {
         let mut sources = self.sources.borrow_mut();
         if let Some(source) = sources.get_mut(key as usize) {
@@ -195,7 +195,7 @@ impl Reactor {
         reader.into_iter().chain(writer).for_each(Waker::wake);
     }
 
-    /// In whole milliseconds, as epoll_wait(2) counts them: never too early.
+    /// Time until the next timer in whole milliseconds, rounded up, as epoll_wait(2) counts.
     fn until_next_timer(&self) -> Option<Timespec> {
         let timers = self.timers.borrow();
         let ((when, _), _) = timers.first_key_value()?;
@@ -226,7 +226,7 @@ impl Reactor {
     }
 }
 
-/// Runs `future` to its end, and whatever waits for descriptors and timers meanwhile.
+/// Runs `future` to its end, and meanwhile wakes the tasks that wait for descriptors and timers.
 ///
 /// # Errors
 /// When the system has no descriptors for the reactor.

@@ -12,7 +12,7 @@ struct FfmpegFolder(TempDir);
 
 impl FfmpegFolder {
     /// Settings with this script as ffmpeg. A shell writes it: were it open for writing here, a process that another test starts at
-    /// that moment would have it open too, and nobody could run it (ETXTBSY).
+    /// that moment would have it open too, and running it would fail (ETXTBSY).
     fn ffmpeg(&self, script: &str) -> Settings {
         let path = self.0.path().join("ffmpeg");
         let script = format!("#!/bin/sh\n{script}");
