@@ -9,7 +9,6 @@ use crate::session::{Echo, QUIET, whole_session};
 use crate::subject::Subject;
 use crate::{median, meter, place};
 use mtrelay_test_support::Mode;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,8 +19,9 @@ const SESSIONS: u32 = 300;
 const ECHOES: usize = 3000;
 /// Sessions that are open and idle while memory is measured.
 const IDLE_SESSIONS: usize = 1000;
-/// How long system calls are counted.
-const TRACED_SECONDS: u32 = 3;
+/// Sessions whose system calls are counted, and the seconds that they have for it.
+const TRACED_SESSIONS: u32 = 300;
+const TRACED_SECONDS: u32 = 10;
 
 /// A build: its name in the table and its program.
 pub(crate) struct Build<'a> {
@@ -161,21 +161,18 @@ fn system_calls(name: &str, subjects: &[Subject]) {
 }
 
 fn calls_per_session(subject: &Subject) -> Option<f64> {
-    let (stop, served) = (AtomicBool::new(false), AtomicU32::new(0));
-    let calls = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                whole_session(subject);
-                served.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        let before = served.load(Ordering::Relaxed);
-        let calls = meter::syscalls(subject.pid, TRACED_SECONDS);
-        let served = f64::from(served.load(Ordering::Relaxed) - before);
-        stop.store(true, Ordering::Relaxed);
-        calls.map(|calls| calls.iter().map(|(_, count)| *count as f64).sum::<f64>() / served)
+    let counts = thread::scope(|scope| {
+        let tracing = scope.spawn(|| meter::syscalls(subject.pid, TRACED_SECONDS));
+        // Sessions that are not traced would be counted without their calls.
+        while !meter::is_traced(subject.pid) && !tracing.is_finished() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        (0..TRACED_SESSIONS).for_each(|_| whole_session(subject));
+        assert!(!tracing.is_finished(), "the sessions took too long");
+        tracing.join().expect("it does not panic")
     })?;
-    Some(calls)
+    let calls: f64 = counts.iter().map(|(_, count)| *count as f64).sum();
+    Some(calls / f64::from(TRACED_SESSIONS))
 }
 
 fn idle(name: &str, builds: &[Build<'_>], mode: &Mode) {

@@ -65,20 +65,28 @@ pub(crate) fn ask(relay: SocketAddr, opening: &Opening) -> TcpStream {
 
 /// The DC's end of a session that asks just now.
 pub(crate) fn hear(dc: &TcpListener) -> TcpStream {
-    let (mut socket, _) = dc.accept().expect("a descriptor is left");
-    socket
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("no zero");
-    socket.set_nodelay(true).expect("it is a TCP socket");
-    let mut heard = 0;
-    while heard < 64 + QUESTION_LEN {
-        let len = socket
-            .read(&mut [0; 512])
-            .expect("the relay passes the question on");
-        assert!(len > 0, "the relay closed");
-        heard += len;
+    loop {
+        let (mut socket, _) = dc.accept().expect("a descriptor is left");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("no zero");
+        socket.set_nodelay(true).expect("it is a TCP socket");
+        let mut heard = 0;
+        while heard < 64 + QUESTION_LEN {
+            let len = socket
+                .read(&mut [0; 512])
+                .expect("the relay passes the question on");
+            assert!(len > 0 || heard == 0, "the relay closed");
+            if len == 0 {
+                break;
+            }
+            heard += len;
+        }
+        // A connection that was opened in advance and not used ends without a byte: the session is on a later one.
+        if heard > 0 {
+            return socket;
+        }
     }
-    socket
 }
 
 /// Both ends of a session after its first question and answer.

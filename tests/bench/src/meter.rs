@@ -21,6 +21,13 @@ pub(crate) fn threads(pid: u32) -> usize {
     tasks.count()
 }
 
+/// Whether a tracer is attached to it.
+pub(crate) fn is_traced(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    line.is_some_and(|tracer| tracer.trim() != "0")
+}
+
 /// Lets all threads of a process, and those that they begin later, run on these processors only.
 pub(crate) fn pin(pid: u32, processors: &[usize]) {
     let mut set = CpuSet::new();
