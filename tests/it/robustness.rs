@@ -256,7 +256,7 @@ fn bit_flips() -> String {
     }
     let total = fixture.relay.stat("sessions_total");
     let answers = answered(sockets);
-    let stat = |reason: &str| fixture.relay.stat(&format!("reject_{reason}"));
+    let stat = |reason: &str| fixture.relay.stat(&format!("rejects_{reason}"));
     let words = [
         "bad_secret",
         "malformed",
